@@ -1,0 +1,53 @@
+"""One error tree, split by what the caller can do about it."""
+
+from __future__ import annotations
+
+
+class RushlightError(Exception):
+    """Root of every error that Rushlight raises on purpose."""
+
+
+class Rejected(RushlightError):
+    """The sender's fault: the input is wrong and sending it again will not help.
+
+    Args:
+        reason: what is wrong and what would be right.
+        field: the path of the offending field (``lines[2].quantity``), empty when the whole input is meant.
+        code: a stable machine-readable word, by which the ledger counts rejections.
+    """
+
+    def __init__(self, reason: str, *, field: str = "", code: str = "invalid") -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.reason = reason
+        self.field = field
+        self.code = code
+
+
+class Conflict(RushlightError):
+    """The request is well-formed but the thing it acts on is in another state (HTTP 409 or 422)."""
+
+    def __init__(self, reason: str, *, code: str = "conflict") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class Retryable(RushlightError):
+    """Something passing went wrong; the same call may succeed later."""
+
+    def __init__(self, reason: str, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unavailable(Retryable):
+    """A server that is needed cannot be reached, or room has run out; nothing was accepted."""
+
+
+class Fenced(RushlightError):
+    """Another owner holds a newer lease; whatever was in flight must be forgotten, not retried."""
+
+
+class SetupError(RushlightError):
+    """The machine or the configuration does not allow a start; the message says what to do."""

@@ -1,0 +1,1 @@
+"""What can happen: the envelope, the catalogue of typed events, money and ids. Pure."""

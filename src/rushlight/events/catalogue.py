@@ -1,0 +1,207 @@
+"""The catalogue: the order's life (money) and what visitors do (behaviour), under GA4's e-commerce names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from rushlight.events.event import Event
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Text = Annotated[str, msgspec.Meta(max_length=512)]
+Minor = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+Quantity = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One line of an order. ``amount`` is the line before discount, in minor units; a quantity of 0 is allowed."""
+
+    product_id: Id
+    quantity: Quantity
+    amount: Minor
+    discount: Minor = 0
+    unit_price: Minor | None = None
+    name: Text | None = None
+    category: Text | None = None
+
+
+class OrderCreated(Event, name="order_created", aggregate="order_id"):
+    """An order was placed. ``gross = Σ amount``, ``total = gross - discounts + tax + shipping``; minor units."""
+
+    order_id: Id
+    currency: Currency
+    lines: list[Line]
+    gross: Minor
+    discounts: Minor = 0
+    tax: Minor = 0
+    shipping: Minor = 0
+    total: int = 0
+    customer_id: Id | None = None
+    visitor_id: Id | None = None
+    country: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+
+class OrderPaid(Event, name="order_paid", aggregate="order_id"):
+    """A payment for the order succeeded."""
+
+    order_id: Id
+    payment_id: Id
+    currency: Currency
+    amount: Minor
+
+
+class OrderPaymentFailed(Event, name="order_payment_failed", aggregate="order_id"):
+    """A payment for the order was refused."""
+
+    order_id: Id
+    payment_id: Id
+    reason: Text | None = None
+
+
+class OrderUpdated(Event, name="order_updated", aggregate="order_id"):
+    """Something about the order changed that no other event says; it moves no money."""
+
+    order_id: Id
+    revision: Id
+    note: Text | None = None
+
+
+class OrderShipped(Event, name="order_shipped", aggregate="order_id"):
+    """A parcel of the order left."""
+
+    order_id: Id
+    shipment_id: Id
+
+
+class OrderCancelled(Event, name="order_cancelled", aggregate="order_id"):
+    """The order will not be fulfilled: it leaves every figure, whenever it had been counted."""
+
+    order_id: Id
+    reason: Text | None = None
+
+
+class RefundLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The part of a refund that falls on one product; ``amount`` in minor units."""
+
+    product_id: Id
+    amount: Minor
+    quantity: Quantity = 0
+
+
+class OrderRefunded(Event, name="order_refunded", aggregate="order_id"):
+    """Money went back. ``amount`` is the goods' part and equals the sum of its lines; tax and shipping stand apart."""
+
+    order_id: Id
+    refund_id: Id
+    currency: Currency
+    amount: Minor
+    lines: list[RefundLine] = msgspec.field(default_factory=list)
+    tax: Minor = 0
+    shipping: Minor = 0
+    customer_id: Id | None = None
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A product as a visitor met it; ``price`` in minor units of ``currency``."""
+
+    product_id: Id
+    quantity: Quantity = 1
+    name: Text | None = None
+    category: Text | None = None
+    price: Minor | None = None
+    currency: Currency | None = None
+
+
+Items = Annotated[list[Item], msgspec.Meta(max_length=200)]
+
+
+class Behaviour(Event):
+    """Base of what a visitor does: the visitor is the aggregate."""
+
+    visitor_id: Id
+
+
+class PageView(Behaviour, name="page_view"):
+    """A page was seen."""
+
+    url: Annotated[str, msgspec.Meta(max_length=2048)] | None = None
+    title: Text | None = None
+    referrer: Annotated[str, msgspec.Meta(max_length=2048)] | None = None
+
+
+class Search(Behaviour, name="search"):
+    """The shop was searched."""
+
+    search_term: Text
+
+
+class _WithItems(Behaviour):
+    items: Items = msgspec.field(default_factory=list)
+
+
+class ViewItem(_WithItems, name="view_item"):
+    """A product's page was seen."""
+
+
+class ViewItemList(_WithItems, name="view_item_list"):
+    """A list of products was seen."""
+
+
+class SelectItem(_WithItems, name="select_item"):
+    """A product in a list was chosen."""
+
+
+class AddToCart(_WithItems, name="add_to_cart"):
+    """Products went into the cart."""
+
+
+class RemoveFromCart(_WithItems, name="remove_from_cart"):
+    """Products left the cart."""
+
+
+class ViewCart(_WithItems, name="view_cart"):
+    """The cart was looked at."""
+
+
+class BeginCheckout(_WithItems, name="begin_checkout"):
+    """The checkout was entered."""
+
+
+class AddShippingInfo(_WithItems, name="add_shipping_info"):
+    """The checkout's shipping step was completed."""
+
+
+class AddPaymentInfo(_WithItems, name="add_payment_info"):
+    """The checkout's payment step was completed."""
+
+
+class Purchase(_WithItems, name="purchase"):
+    """A visitor's purchase: it completes the funnel and never makes revenue."""
+
+    transaction_id: Id | None = None
+
+
+class Refund(_WithItems, name="refund"):
+    """A refund as a browser reports it: behaviour only."""
+
+    transaction_id: Id | None = None
+
+
+class Login(Behaviour, name="login"):
+    """A visitor signed in."""
+
+    method: Text | None = None
+
+
+class SignUp(Behaviour, name="sign_up"):
+    """A visitor opened an account."""
+
+    method: Text | None = None
+
+
+MONEY_EVENTS = frozenset(
+    cls.event_name
+    for cls in (OrderCreated, OrderPaid, OrderPaymentFailed, OrderUpdated, OrderShipped, OrderCancelled, OrderRefunded)
+)

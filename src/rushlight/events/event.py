@@ -1,0 +1,134 @@
+"""Typed events: a class states a payload's fields once, for producers, for readers and for the checks at the door."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform
+
+import msgspec
+
+from rushlight.errors import Rejected
+from rushlight.events.envelope import Envelope, millisecond, now
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class _EventMeta(msgspec.StructMeta):
+    """Takes ``name``, ``aggregate`` and ``schema`` from the class statement and registers the class by name."""
+
+    registry: ClassVar[dict[str, type[Event]]] = {}
+
+    def __new__(
+        mcls,
+        class_name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        name: str | None = None,
+        aggregate: str | None = None,
+        schema: int = 1,
+        **options: Any,
+    ) -> Any:
+        cls: Any = super().__new__(mcls, class_name, bases, namespace, **options)
+        if name is not None:
+            cls.event_name, cls.schema = name, schema
+            cls.aggregate = aggregate or getattr(cls, "aggregate", None) or cls.__struct_fields__[0]
+            if cls.aggregate not in cls.__struct_fields__:
+                raise TypeError(f"{class_name}: aggregate={cls.aggregate!r} is not one of its fields")
+            mcls.registry[name] = cls
+        return cls
+
+
+class Event(msgspec.Struct, metaclass=_EventMeta, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Base of typed events.
+
+    ``class Shipped(Event, name="order_shipped", aggregate="order_id")`` declares the payload of ``order_shipped``;
+    ``aggregate`` names the field that says what the event is about (by default the first), ``schema`` counts the
+    versions of the payload's shape. Fields are snake_case in Python and camelCase on the wire.
+    """
+
+    event_name: ClassVar[str]
+    aggregate: ClassVar[str]
+    schema: ClassVar[int]
+
+    if TYPE_CHECKING:  # the metaclass takes these; type checkers look for them here
+
+        def __init_subclass__(
+            cls, *, name: str | None = None, aggregate: str | None = None, schema: int = 1, **options: Any
+        ) -> None: ...
+
+    @property
+    def aggregate_id(self) -> str:
+        """What the event is about, and the key by which it is kept in order."""
+        return str(getattr(self, self.aggregate))
+
+    def payload(self) -> dict[str, Any]:
+        """The fields as plain JSON values with their wire names, the aggregate of behaviour apart."""
+        payload: dict[str, Any] = msgspec.to_builtins(self)
+        return payload
+
+    def seal(
+        self,
+        *,
+        id: str,
+        shop: str,
+        source: str,
+        origin: str,
+        occurred_at: datetime | None = None,
+        received_at: datetime | None = None,
+        version: int | None = None,
+        visitor_id: str | None = None,
+        customer_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace: str | None = None,
+    ) -> Envelope:
+        """Put the event into its envelope; times default to the present (UTC, milliseconds)."""
+        received = received_at or now()
+        return Envelope(
+            id=id,
+            name=self.event_name,
+            aggregate_id=self.aggregate_id,
+            payload=self.payload(),
+            occurred_at=millisecond(occurred_at) if occurred_at else received,
+            received_at=received,
+            shop=shop,
+            source=source,
+            origin=origin,
+            schema=self.schema,
+            version=version,
+            visitor_id=visitor_id or getattr(self, "visitor_id", None),
+            customer_id=customer_id or getattr(self, "customer_id", None),
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+            trace=trace,
+        )
+
+    @classmethod
+    def open(cls, envelope: Envelope) -> Self:
+        """The typed event inside an envelope.
+
+        Raises:
+            Rejected: the payload does not have this event's fields; the reason names the field.
+        """
+        return validate(cls, envelope.payload)
+
+
+E = TypeVar("E", bound=Event)
+
+
+def event_type(name: str) -> type[Event] | None:
+    """The class that declares this event name, or None for a shop's own (custom) event."""
+    return _EventMeta.registry.get(name)
+
+
+def validate(cls: type[E], payload: dict[str, Any]) -> E:
+    """Check a payload against its event's declaration.
+
+    Raises:
+        Rejected: naming the field, for example ``lines[0].quantity: Expected `int`, got `str```.
+    """
+    try:
+        return msgspec.convert(payload, cls)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$")
+        raise Rejected(reason, field=f"payload{path.rstrip('`')}", code="payload") from error

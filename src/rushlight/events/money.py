@@ -1,0 +1,112 @@
+"""Amounts are integer minor units of an ISO 4217 currency: exact, never floats, never summed across currencies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from functools import cache
+
+from iso4217 import Currency
+
+from rushlight.errors import Rejected
+
+# The largest amount that BSON's and JSON readers' exact integers both hold.
+MAX_MINOR_UNITS = 2**53 - 1
+
+
+@cache
+def digits(currency: str) -> int:
+    """Number of decimal digits of the currency's minor unit (ISO 4217 exponent: USD 2, JPY 0, KWD 3).
+
+    Raises:
+        Rejected: the code is unknown or has no minor unit (XAU, XXX).
+    """
+    try:
+        exponent = Currency(currency).exponent
+    except ValueError:
+        exponent = None
+    if exponent is None:
+        raise Rejected(f"{currency!r} is not an ISO 4217 currency with a minor unit", field="currency", code="currency")
+    return exponent
+
+
+def to_minor(value: str | float | Decimal, currency: str, *, field: str = "amount") -> int:
+    """Minor units of a decimal amount, exact: more digits than the currency has are refused, not rounded.
+
+    Args:
+        value: ``"12.50"``, ``12.5``, ``Decimal``; a float is read by its shortest decimal form.
+        currency: ISO 4217 code.
+        field: the name that an error gives.
+
+    Raises:
+        Rejected: not a finite decimal, too many digits, or beyond 2**53 - 1 minor units.
+    """
+    amount = exact(value, field=field).scaleb(digits(currency))
+    minor = int(amount)
+    if minor != amount:
+        raise Rejected(f"{value} has more digits than {currency} has", field=field, code="amount")
+    return _bounded(minor, field)
+
+
+def round_minor(value: Decimal, currency: str, *, field: str = "amount") -> int:
+    """Minor units of a decimal amount, rounded half to even (for sums of a whole order only).
+
+    Raises:
+        Rejected: beyond 2**53 - 1 minor units, or an unknown currency.
+    """
+    return _bounded(int(value.scaleb(digits(currency)).to_integral_value(ROUND_HALF_EVEN)), field)
+
+
+def exact(value: str | float | Decimal, *, field: str = "amount") -> Decimal:
+    """The decimal that was written, or Rejected naming the field when it is no finite number."""
+    if isinstance(value, bool):
+        raise Rejected("must be a decimal number, not a boolean", field=field, code="amount")
+    try:
+        amount = Decimal(str(value).strip())
+    except InvalidOperation as error:
+        raise Rejected(f"{str(value)[:40]!r} is not a decimal number", field=field, code="amount") from error
+    if not amount.is_finite() or abs(amount.adjusted()) > 30:
+        raise Rejected(f"{str(value)[:40]!r} is not a decimal number in range", field=field, code="amount")
+    return amount
+
+
+def to_text(minor: int, currency: str) -> str:
+    """The decimal string with the currency's digits: ``to_text(1250, "USD") == "12.50"``."""
+    places = digits(currency)
+    if not places:
+        return str(minor)
+    whole, fraction = divmod(abs(minor), 10**places)
+    return f"{'-' if minor < 0 else ''}{whole}.{fraction:0{places}d}"
+
+
+def allocate(total: int, weights: Sequence[int | Decimal]) -> list[int]:
+    """Split ``total`` in proportion to ``weights`` so that the parts sum to it exactly.
+
+    Largest remainder method (Hamilton's apportionment); ties go to the earlier part. With no positive weight the
+    first part takes everything.
+
+    Args:
+        total: minor units, of either sign.
+        weights: non-negative.
+
+    Returns:
+        One integer a weight; empty when there are no weights.
+    """
+    if not weights:
+        return []
+    whole = sum(weights)
+    if not whole:
+        return [total, *[0] * (len(weights) - 1)]
+    sign = -1 if total < 0 else 1
+    shares = [divmod(abs(total) * weight, whole) for weight in weights]
+    parts = [int(quotient) for quotient, _ in shares]
+    order = sorted(range(len(shares)), key=lambda index: (-shares[index][1], index))
+    for index in order[: abs(total) - sum(parts)]:
+        parts[index] += 1
+    return [sign * part for part in parts]
+
+
+def _bounded(minor: int, field: str) -> int:
+    if abs(minor) > MAX_MINOR_UNITS:
+        raise Rejected("the amount is too large", field=field, code="amount")
+    return minor

@@ -1,0 +1,152 @@
+"""Every setting is read once, at the front door, into one frozen object."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from rushlight.errors import SetupError
+
+ENV_PREFIX = "RUSHLIGHT_"
+ENV_WHOLE = "RUSHLIGHT_SETTINGS"
+DEFAULT_SHOP = "default"
+SHOP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
+
+
+class Shop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is particular to one shop (tenant).
+
+    Attributes:
+        time_zone: IANA name; readers cut hours and days at its local boundaries.
+        source_of_record: the event source whose money figures are summed.
+    """
+
+    time_zone: str = "UTC"
+    source_of_record: str = "orders"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of one instance; ``rushlight.toml`` < ``RUSHLIGHT_*`` < flags.
+
+    Attributes:
+        data: directory of everything that must survive a restart.
+        host, port: where the board listens; the order service takes ``port + 1``; 0 means any free port.
+        redis_url, mongo_url, orders_mongo_url: None starts embedded servers (orders share the one MongoDB).
+        database: name of the MongoDB database.
+        partitions: P of ``hash(shop, key) mod P``; fixed for the life of a database.
+        workers: worker processes that ``rushlight up`` starts.
+        orders: whether ``rushlight up`` starts the reference order service.
+        mongo_cache_mb, redis_memory_mb: caps of the embedded servers.
+        wal_bytes: cap of one write-ahead log.
+        lease_ttl_seconds: after this long without a heartbeat a partition may be taken.
+        shops: the shops by id; ``default`` always exists.
+    """
+
+    data: str = "rushlight-data"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    redis_url: str | None = None
+    mongo_url: str | None = None
+    orders_mongo_url: str | None = None
+    database: str = "rushlight"
+    partitions: int = 8
+    workers: int = 1
+    orders: bool = False
+    mongo_cache_mb: int = 256
+    redis_memory_mb: int = 256
+    wal_bytes: int = 1 << 30
+    lease_ttl_seconds: float = 10.0
+    shops: dict[str, Shop] = msgspec.field(default_factory=lambda: {DEFAULT_SHOP: Shop()})
+
+    @property
+    def path(self) -> Path:
+        """The data directory as a path."""
+        return Path(self.data)
+
+    def shop(self, shop: str) -> Shop:
+        """The shop's settings; a shop that was never configured has the defaults."""
+        return self.shops.get(shop) or Shop()
+
+    def to_json(self) -> str:
+        """The whole object, for a child process's environment."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_env(cls) -> Settings:
+        """The whole object as a parent process handed it down.
+
+        Raises:
+            SetupError: when it is absent or malformed.
+        """
+        try:
+            return msgspec.json.decode(os.environ[ENV_WHOLE], type=cls)
+        except (KeyError, msgspec.MsgspecError) as error:
+            raise SetupError(f"{ENV_WHOLE} is missing or malformed; start roles with the rushlight command") from error
+
+    @classmethod
+    def load(
+        cls, toml_path: Path | None = None, environment: Mapping[str, str] | None = None, **flags: Any
+    ) -> Settings:
+        """Merge file, environment and flags (flags that are None count as not given).
+
+        Args:
+            toml_path: an explicit file that must exist; by default ``rushlight.toml`` here, if there is one.
+            environment: by default ``os.environ``.
+
+        Raises:
+            SetupError: when a value is unknown or out of range; it names the setting.
+        """
+        merged = _from_toml(toml_path)
+        merged.update(_from_environment(os.environ if environment is None else environment))
+        merged.update({key: value for key, value in flags.items() if value is not None})
+        try:
+            settings = msgspec.convert(merged, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise SetupError(f"setting is wrong: {error}") from error
+        _check(settings)
+        return settings
+
+
+def _from_toml(path: Path | None) -> dict[str, Any]:
+    chosen = path or Path("rushlight.toml")
+    if path is None and not chosen.exists():
+        return {}
+    try:
+        return tomllib.loads(chosen.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SetupError(f"{chosen}: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    scalars = {name for name in Settings.__struct_fields__ if name != "shops"}
+    found = {key.removeprefix(ENV_PREFIX).lower(): value for key, value in environment.items() if ENV_PREFIX in key}
+    return {key: value for key, value in found.items() if key in scalars}
+
+
+def _check(settings: Settings) -> None:
+    ranges = {
+        "port": (0, 65534),
+        "partitions": (1, 100),
+        "workers": (0, 64),
+        "mongo_cache_mb": (64, 1 << 20),
+        "redis_memory_mb": (16, 1 << 20),
+        "wal_bytes": (1 << 20, 1 << 40),
+        "lease_ttl_seconds": (1, 600),
+    }
+    for name, (low, high) in ranges.items():
+        if not low <= getattr(settings, name) <= high:
+            raise SetupError(f"setting {name} must be from {low} to {high}, not {getattr(settings, name)}")
+    for name, shop in settings.shops.items():
+        if not SHOP_ID.match(name):
+            raise SetupError(f"shop id {name!r} must be lower-case letters, digits and hyphens, at most 63 of them")
+        try:
+            ZoneInfo(shop.time_zone)
+        except (KeyError, ValueError, OSError) as error:
+            raise SetupError(f"shop {name}: time_zone {shop.time_zone!r} is not an IANA time zone") from error

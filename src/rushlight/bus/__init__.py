@@ -1,0 +1,1 @@
+"""How events travel: one Redis Stream a partition, and pub/sub for whoever listens now. Disposable by design."""

@@ -1,0 +1,72 @@
+"""Pub/sub: "something changed" after each commit, and each committed event for whoever peeks. No guarantee at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from rushlight.bus.link import Link, pack
+from rushlight.errors import Unavailable
+
+CHANGES_CHANNEL = "rushlight:changes"
+PUBLISH_TIMEOUT_SECONDS = 0.5
+LISTEN_POLL_SECONDS = 1.0
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A partition's figures moved on to ``seq``; ``shops`` are those whose figures changed."""
+
+    p: int
+    seq: int
+    shops: list[str]
+
+
+def event_channel(name: str) -> str:
+    """Channel on which committed events of this name are published."""
+    return f"events:{name}"
+
+
+class Broadcaster:
+    """Publishes for one process; a failure is forgotten, because readers poll as well."""
+
+    def __init__(self, url: str) -> None:
+        self._link = Link(url)
+
+    async def committed(self, change: Change, events: Iterable[tuple[str, bytes]]) -> None:
+        """Tell that a commit happened, with each event's name and envelope JSON."""
+        packed = [pack(("PUBLISH", event_channel(name), data)) for name, data in events]
+        packed.append(pack(("PUBLISH", CHANGES_CHANNEL, msgspec.json.encode(change))))
+        try:
+            await self._link.exchange(b"".join(packed), len(packed), timeout_seconds=PUBLISH_TIMEOUT_SECONDS)
+        except Unavailable:
+            return
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        await self._link.close()
+
+
+async def listen(url: str, channels: Sequence[str]) -> AsyncIterator[bytes]:
+    """Messages of the channels as they come, across reconnects; what is published meanwhile is missed.
+
+    Ends only when the caller stops iterating.
+    """
+    while True:
+        client = Redis.from_url(url, socket_connect_timeout=1.0, health_check_interval=5)
+        try:
+            async with client.pubsub() as subscription:
+                await subscription.subscribe(*channels)
+                while True:
+                    message = await subscription.get_message(
+                        ignore_subscribe_messages=True, timeout=LISTEN_POLL_SECONDS
+                    )
+                    if message is not None:
+                        yield message["data"]
+        except (RedisError, OSError):
+            await asyncio.sleep(LISTEN_POLL_SECONDS)
+        finally:
+            await client.aclose()

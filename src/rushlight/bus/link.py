@@ -1,0 +1,84 @@
+"""One Redis connection that is remade when needed; an error or a missed deadline closes it, so replies never mix up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from rushlight.errors import Unavailable
+
+CONNECT_TIMEOUT_SECONDS = 1.0
+
+
+class Link:
+    """A single connection for one owner.
+
+    Attributes:
+        replication_id: the server's ``master_replid``, read at each connect; it changes when another server, or the
+            same one after a restart, answers.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = Redis.from_url(
+            url, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS, single_connection_client=False
+        )
+        self._connection: AbstractConnection | None = None
+        self.replication_id = ""
+
+    async def call(self, *commands: Sequence[bytes | str | int], timeout_seconds: float) -> list[Any]:
+        """Send commands in one write and return their replies in order; an error reply is returned, not raised.
+
+        Raises:
+            Unavailable: no connection, or no full answer in time; what was sent may have been done.
+        """
+        return await self.exchange(b"".join(map(pack, commands)), len(commands), timeout_seconds=timeout_seconds)
+
+    async def exchange(self, packed: bytes, replies: int, *, timeout_seconds: float) -> list[Any]:
+        """The same for commands that are packed already (see `pack`)."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                connection = self._connection or await self._connect()
+                await connection.send_packed_command([packed])
+                return [await self._reply(connection) for _ in range(replies)]
+        except (RedisError, OSError, TimeoutError) as error:
+            await self.close()
+            raise Unavailable(f"Redis does not answer: {str(error) or type(error).__name__}") from error
+        except BaseException:  # cancelled in mid-reply: the connection can no longer be trusted
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Drop the connection; the next call makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def _connect(self) -> AbstractConnection:
+        connection: AbstractConnection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()  # type: ignore[no-untyped-call]
+        self._connection = connection
+        await connection.send_packed_command([pack(("INFO", "replication"))])
+        info = await self._reply(connection)
+        text = info.decode() if isinstance(info, bytes) else ""
+        self.replication_id = text.partition("master_replid:")[2][:40]
+        return connection
+
+    @staticmethod
+    async def _reply(connection: AbstractConnection) -> Any:
+        try:
+            return await connection.read_response(disable_decoding=True)
+        except RedisError as error:
+            if isinstance(error, OSError | TimeoutError) or not connection.is_connected:
+                raise
+            return error
+
+
+def pack(command: Sequence[bytes | str | int]) -> bytes:
+    """One command in RESP, as bytes."""
+    parts = [part if isinstance(part, bytes) else str(part).encode() for part in command]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)

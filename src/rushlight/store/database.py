@@ -1,0 +1,156 @@
+"""One connection to MongoDB with the guarantees that the promises need, its collections and their indexes.
+
+Collections:
+
+- ``orders``: the order service's documents, each with its embedded outbox.
+- ``journal``: the event store; ``_id`` is the event id, ``(p, seq)`` the place in its partition.
+- ``outcomes``: terminal records of what did not enter the journal; ``_id`` is the origin.
+- ``positions``, ``leases``: one document a partition; leases also hold one document a live worker.
+- ``ledger``: counters by partition and source. ``logs``: what each write-ahead log last said of itself.
+- ``keys``: write keys, hashed. ``notices``: lines for the board.
+- ``projection.NAME``: projection documents; ``_id`` is ``generation/partition/shop/key``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo import ASCENDING, AsyncMongoClient, IndexModel, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from rushlight.errors import SetupError, Unavailable
+from rushlight.settings import Settings
+
+Document = dict[str, Any]
+Collection = AsyncCollection[Document]
+
+SERVER_SELECTION_TIMEOUT_MS = 5000
+META = "meta"
+
+INDEXES: dict[str, list[IndexModel]] = {
+    # The worker's search for leftovers; sparse, so that a settled order costs no entry.
+    "orders": [
+        IndexModel([("outbox.p", ASCENDING)], name="outbox", sparse=True),
+        # The ledger counts what orders emitted without reading the orders.
+        IndexModel([("emitted", ASCENDING)], name="emitted"),
+    ],
+    "journal": [
+        IndexModel([("p", ASCENDING), ("seq", ASCENDING)], name="place", unique=True),
+        # The audit trail of one aggregate, and the highest version that is stored.
+        IndexModel([("aggregateId", ASCENDING), ("version", ASCENDING)], name="aggregate"),
+    ],
+    "outcomes": [
+        IndexModel(
+            [("aggregateId", ASCENDING), ("version", ASCENDING)],
+            name="parked",
+            partialFilterExpression={"kind": "parked"},
+        )
+    ],
+    "projection.behaviour": [
+        # Visitors of the last minutes and carts that are open, asked for at every frame of the board.
+        IndexModel([("shop", ASCENDING), ("seen", ASCENDING)], name="seen", sparse=True),
+        IndexModel([("shop", ASCENDING), ("cartSeen", ASCENDING)], name="cart", sparse=True),
+    ],
+}
+
+
+class Database:
+    """The collections, opened for one process. Make it with `connect`."""
+
+    def __init__(self, client: AsyncMongoClient[Document], orders: AsyncMongoClient[Document], name: str) -> None:
+        self.client = client
+        self.orders_client = orders
+        self.name = name
+        db = client[name]
+        self.orders: Collection = orders[name]["orders"]
+        self.journal: Collection = db["journal"]
+        self.outcomes: Collection = db["outcomes"]
+        self.positions: Collection = db["positions"]
+        self.leases: Collection = db["leases"]
+        self.ledger: Collection = db["ledger"]
+        self.logs: Collection = db["logs"]
+        self.keys: Collection = db["keys"]
+        self.notices: Collection = db["notices"]
+        self.meta: Collection = db[META]
+
+    @classmethod
+    async def connect(cls, settings: Settings, *, role: str) -> Database:
+        """Connect, and make what is missing of collections and indexes.
+
+        Args:
+            settings: must have ``mongo_url``.
+            role: shown in the server's list of connections.
+
+        Raises:
+            Unavailable: no primary answers.
+            SetupError: the database belongs to another number of partitions.
+        """
+        client = _client(settings.mongo_url or "", role)
+        orders = _client(settings.orders_mongo_url, role) if settings.orders_mongo_url else client
+        database = cls(client, orders, settings.database)
+        try:
+            await database._prepare(settings.partitions)
+        except PyMongoError as error:
+            await database.close()
+            raise Unavailable(f"MongoDB does not answer as a replica set's primary: {error}") from error
+        return database
+
+    def projection(self, name: str) -> Collection:
+        """The collection of one projection's documents."""
+        return self.client[self.name][f"projection.{name}"]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+        if self.orders_client is not self.client:
+            await self.orders_client.close()
+
+    async def _prepare(self, partitions: int) -> None:
+        # Collections exist before the first transaction touches them: a snapshot read of one that is made later
+        # would be silently empty.
+        existing = set(await self.client[self.name].list_collection_names())
+        wanted = ["journal", "outcomes", "positions", "leases", "ledger", "logs", "keys", "notices", META]
+        for name in [*wanted, "projection.money", "projection.behaviour"]:
+            if name not in existing:
+                await self._create(self.client, name)
+        if "orders" not in set(await self.orders_client[self.name].list_collection_names()):
+            await self._create(self.orders_client, "orders")
+        await self._check_partitions(partitions)
+
+    async def _create(self, client: AsyncMongoClient[Document], name: str) -> None:
+        try:
+            await client[self.name].create_collection(name)
+        except PyMongoError as error:
+            if getattr(error, "code", None) != 48:  # another process made it first
+                raise
+        if indexes := INDEXES.get(name):
+            await client[self.name][name].create_indexes(indexes)
+
+    async def _check_partitions(self, partitions: int) -> None:
+        fixed = await self.meta.find_one_and_update(
+            {"_id": "partitions"}, {"$setOnInsert": {"count": partitions}}, upsert=True, return_document=True
+        )
+        if fixed and fixed["count"] != partitions:
+            raise SetupError(
+                f"this database has {fixed['count']} partitions for life; set partitions = {fixed['count']}"
+                f" (not {partitions}) or use another database"
+            )
+
+
+def _client(url: str, role: str) -> AsyncMongoClient[Document]:
+    return AsyncMongoClient(
+        url,
+        appname=f"rushlight {role}",
+        tz_aware=True,
+        w="majority",
+        journal=True,
+        readConcernLevel="majority",
+        serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
+    )
+
+
+def relaxed(collection: Collection) -> Collection:
+    """The same collection with ``w: 1``: for writes that may be lost or repeated without harm."""
+    return collection.with_options(write_concern=WriteConcern(w=1), read_concern=ReadConcern("local"))

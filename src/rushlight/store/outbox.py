@@ -1,0 +1,180 @@
+"""An order and its events are one document: no order without its events, no event without its order.
+
+The order carries ``outbox`` (the entries that are not settled yet), ``emitted`` (how many entries there ever were) and
+``versions`` (how many of them are the order's own). An entry is ``{n, p, at, e}``: its number, its partition, when it
+was written, and the envelope's JSON. The origin of an entry is ``o:{order}:{n}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pymongo import UpdateOne
+
+from rushlight.events.envelope import Envelope, encode, now
+from rushlight.events.event import Event
+from rushlight.events.ids import event_id, money_id, partition_of
+from rushlight.settings import DEFAULT_SHOP
+from rushlight.store.database import Database, Document, relaxed
+
+ORIGIN = "o:"
+MAX_LEFTOVER_ORDERS = 1000
+# Fields that tell one event of a kind from the next within an order.
+REFERENCES = ("refund_id", "payment_id", "shipment_id", "revision")
+
+
+class Leftover(NamedTuple):
+    """An outbox entry that is not known to be settled."""
+
+    order_id: str
+    number: int
+    at: datetime
+    data: bytes
+
+
+class Outbox:
+    """Puts events into an order's own document, where one write saves both."""
+
+    @staticmethod
+    def attach(
+        order: Document,
+        *events: Event,
+        shop: str = DEFAULT_SHOP,
+        source: str = "orders",
+        partitions: int = 8,
+        occurred_at: datetime | None = None,
+    ) -> Document:
+        """Add events to an order that is about to be inserted.
+
+        Args:
+            order: the document; its ``_id`` is the order's id.
+            events: those whose aggregate is the order take the next versions; others (the visitor's ``purchase``)
+                have none.
+
+        Returns:
+            The same document, with ``outbox``, ``emitted`` and ``versions``.
+        """
+        entries, versions = _entries(order, events, shop, source, partitions, occurred_at)
+        order["outbox"] = [*order.get("outbox", []), *entries]
+        order["emitted"] = order.get("emitted", 0) + len(entries)
+        order["versions"] = versions
+        return order
+
+    @staticmethod
+    def extend(
+        order: Document,
+        *events: Event,
+        shop: str = DEFAULT_SHOP,
+        source: str = "orders",
+        partitions: int = 8,
+        occurred_at: datetime | None = None,
+    ) -> tuple[Document, Document]:
+        """Condition and update that add events to an order that was read before.
+
+        Returns:
+            A filter that matches only while nobody else has added events, and the update to merge with one's own.
+        """
+        entries, versions = _entries(order, events, shop, source, partitions, occurred_at)
+        emitted = order.get("emitted", 0)
+        update = {
+            "$push": {"outbox": {"$each": entries}},
+            "$set": {"emitted": emitted + len(entries), "versions": versions},
+        }
+        return {"_id": order["_id"], "emitted": emitted}, update
+
+    @staticmethod
+    def entries(order: Document) -> list[tuple[int, bytes]]:
+        """Partition and envelope JSON of each unsettled entry, for the stream's fast path."""
+        return [(entry["p"], entry["e"].encode()) for entry in order.get("outbox", [])]
+
+
+def _entries(
+    order: Document,
+    events: Sequence[Event],
+    shop: str,
+    source: str,
+    partitions: int,
+    occurred_at: datetime | None,
+) -> tuple[list[Document], int]:
+    order_id, emitted, version = str(order["_id"]), order.get("emitted", 0), order.get("versions", 0)
+    received = now()
+    entries = []
+    for number, event in enumerate(events, start=emitted + 1):
+        own = event.aggregate_id == order_id
+        version += own
+        envelope = event.seal(
+            id=_id(event, shop, source, order_id, number, own=own),
+            shop=shop,
+            source=source,
+            origin=f"{ORIGIN}{order_id}:{number}",
+            occurred_at=occurred_at,
+            received_at=received,
+            version=version if own else None,
+        )
+        partition = partition_of(shop, envelope.aggregate_id, partitions)
+        entries.append({"n": number, "p": partition, "at": received, "e": encode(envelope).decode()})
+    return entries, version
+
+
+def _id(event: Event, shop: str, source: str, order_id: str, number: int, *, own: bool) -> str:
+    if own:
+        reference = next((str(getattr(event, field)) for field in REFERENCES if hasattr(event, field)), "")
+        return money_id(shop, source, order_id, event.event_name, reference)
+    return event_id(shop, "trusted", source, f"{order_id}:{number}")
+
+
+class OutboxReader:
+    """The worker's side: finds what the stream has not brought, and clears what is settled."""
+
+    def __init__(self, database: Database) -> None:
+        self._orders = database.orders
+        self._relaxed = relaxed(database.orders)
+
+    async def leftovers(self, partition: int, *, before: datetime | None) -> list[Leftover]:
+        """Entries of a partition, by order and number; at most of 1,000 orders.
+
+        Args:
+            before: leave out entries written later (the stream is about to bring them); None takes all.
+        """
+        match: Document = {"outbox.p": partition}
+        orders = self._orders.find(match, {"outbox": 1}).hint("outbox").limit(MAX_LEFTOVER_ORDERS)
+        return [
+            leftover
+            async for order in orders
+            for leftover in _of(order, partition)
+            if before is None or leftover.at <= before
+        ]
+
+    async def of_orders(self, order_ids: Sequence[str], partition: int) -> list[Leftover]:
+        """Entries of a partition in the given orders, by order and number."""
+        orders = self._orders.find({"_id": {"$in": list(order_ids)}}, {"outbox": 1})
+        return [leftover async for order in orders for leftover in _of(order, partition)]
+
+    async def clear(self, origins: Iterable[str]) -> None:
+        """Take settled entries out of their orders; late or twice is harmless."""
+        numbers: dict[str, list[int]] = {}
+        for origin in origins:
+            order_id, _, number = origin.removeprefix(ORIGIN).rpartition(":")
+            numbers.setdefault(order_id, []).append(int(number))
+        if not numbers:
+            return
+        pulls: list[Any] = [
+            UpdateOne({"_id": order_id}, {"$pull": {"outbox": {"n": {"$in": taken}}}})
+            for order_id, taken in numbers.items()
+        ]
+        await self._relaxed.bulk_write(pulls, ordered=False)
+
+
+def is_outbox_origin(envelope: Envelope) -> bool:
+    """Whether the event's acknowledgement is an order's outbox."""
+    return envelope.origin.startswith(ORIGIN)
+
+
+def _of(order: Document, partition: int) -> list[Leftover]:
+    return [
+        Leftover(order["_id"], entry["n"], entry["at"], entry["e"].encode())
+        for entry in order.get("outbox", [])
+        if entry["p"] == partition
+    ]

@@ -1,0 +1,79 @@
+"""How far each partition has come: the fence and the only acknowledgement of the stream.
+
+A position document is ``{_id: p, epoch, n, seq, generation, entry, projections: {"money.1": seq, …}}``: the owner's
+fencing token, the number of commits, the last place in the journal, and the last stream entry of that generation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from pymongo import ReturnDocument
+
+from rushlight.errors import Fenced
+from rushlight.store.database import Database, Document
+
+FIRST_ENTRY = "0-0"
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """One partition's position.
+
+    Attributes:
+        epoch: fencing token of the owner that commits. n: commits so far. seq: last place in the journal.
+        generation: life of the stream that ``entry`` belongs to. entry: the last stream entry that was committed.
+    """
+
+    partition: int
+    epoch: int
+    n: int = 0
+    seq: int = 0
+    generation: str = ""
+    entry: str = FIRST_ENTRY
+
+    @classmethod
+    def of(cls, document: Document) -> Position:
+        """From the stored document."""
+        return cls(
+            partition=document["_id"],
+            epoch=document["epoch"],
+            n=document["n"],
+            seq=document["seq"],
+            generation=document["generation"],
+            entry=document["entry"],
+        )
+
+
+class Positions:
+    """Reads positions and raises their epochs; the commit moves them (see ``engine/commit.py``)."""
+
+    def __init__(self, database: Database) -> None:
+        self._positions = database.positions
+
+    async def claim(self, partition: int, epoch: int) -> Position:
+        """Raise the position's epoch to a new owner's and start from the document that this write returns.
+
+        Raises:
+            Fenced: a newer owner was here already.
+        """
+        start: Document = {"n": 0, "seq": 0, "generation": "", "entry": FIRST_ENTRY}
+        await self._positions.update_one({"_id": partition}, {"$setOnInsert": {"epoch": 0, **start}}, upsert=True)
+        document = await self._positions.find_one_and_update(
+            {"_id": partition, "epoch": {"$lt": epoch}},
+            {"$set": {"epoch": epoch}},
+            return_document=ReturnDocument.AFTER,
+        )
+        if document is None:
+            raise Fenced(f"partition {partition} has an owner newer than epoch {epoch}")
+        return Position.of(document)
+
+    async def read(self, partition: int) -> Position | None:
+        """The position as a majority has it, or None before the first owner."""
+        document = await self._positions.find_one({"_id": partition})
+        return Position.of(document) if document else None
+
+    async def all(self, session: Any = None) -> dict[int, Position]:
+        """Every partition's position."""
+        found = self._positions.find({}, session=session)
+        return {document["_id"]: Position.of(document) async for document in found}

@@ -1,0 +1,93 @@
+# Everything starts with `make install`; every other target calls what it needs of it first.
+#   make demo                        a flash sale on this machine, watched at http://127.0.0.1:8000
+#   make test [ARGS="-k ledger"]     installs what the tests need and runs them all
+#   make check                       formatting, lint, types (Python and dashboard), locks
+#   make bench                       Rushlight and its peers side by side
+#   make soak [DURATION=1800] [SEED=1]   random faults for that long (seconds); ends with the ledger
+#   make lock                        resolves the dependencies anew
+#   make minimal                     the README's first commands on a freshly made minimal Debian 12 (root)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DURATION ?= 1800
+SEED ?= 1
+ARGS ?=
+
+# Stamps: each names a step that is done, and depends on what would make it necessary again.
+CREATED := $(VENV)/.made-venv
+BUILD := $(VENV)/.made-build
+RUNTIME := $(VENV)/.made-runtime
+DEVELOPMENT := $(VENV)/.made-development
+
+# The same lock with the same hashes by uv, which is quick, or by pip where uv cannot reach the registry.
+define install_lock
+$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $(1) || \
+	$(BIN)/pip install --quiet --require-hashes --requirement $(1)
+endef
+
+.PHONY: install runtime board demo test check bench soak lock minimal clean
+.DEFAULT_GOAL := install
+
+install: $(DEVELOPMENT) board
+
+runtime: $(RUNTIME) board
+
+$(CREATED): scripts/system_packages.py
+	$(PYTHON) scripts/system_packages.py run
+	test -x $(BIN)/pip || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
+	@touch $@
+
+$(BUILD): $(CREATED) requirements-build.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-build.txt
+	@touch $@
+
+$(RUNTIME): $(BUILD) requirements.txt requirements-node.txt pyproject.toml hatch_build.py
+	$(call install_lock,requirements.txt)
+	if $(BIN)/python hatch_build.py --needs-node; then $(call install_lock,requirements-node.txt); fi
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
+	$(call install_lock,requirements-dev.txt)
+	@touch $@
+
+board: $(RUNTIME)
+	@$(BIN)/python hatch_build.py
+
+demo: runtime
+	@$(BIN)/rushlight demo $(ARGS)
+
+test: install
+	$(PYTHON) scripts/system_packages.py test
+	$(BIN)/python hatch_build.py test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python hatch_build.py check
+	$(BIN)/python scripts/check_tree.py
+
+bench: install
+	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: install
+	$(BIN)/python -m tests.faults.soak --duration $(DURATION) --seed $(SEED) $(ARGS)
+
+# The locks hold versions and hashes and name no host, so that any registry or mirror can serve them.
+COMPILE := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
+
+lock: $(BUILD)
+	$(COMPILE) pyproject.toml --output-file requirements.txt
+	$(COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
+	$(COMPILE) --group node --output-file requirements-node.txt
+
+minimal:
+	bash scripts/minimal_debian.sh $(ARGS)
+
+clean:
+	rm -rf $(VENV) src/rushlight/static/board dashboard/node_modules .mypy_cache .pytest_cache .ruff_cache

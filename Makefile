@@ -1,11 +1,11 @@
 # Everything starts with `make install`; every other target calls what it needs of it first.
-#   make demo                        a flash sale on this machine, watched at http://127.0.0.1:8000
-#   make test [ARGS="-k ledger"]     installs what the tests need and runs them all
-#   make check                       formatting, lint, types (Python and dashboard), locks
-#   make bench                       Rushlight and its peers side by side
+#   make demo [ARGS=--chaos]             a flash sale on this machine, watched at http://127.0.0.1:8000
+#   make test [ARGS="-k ledger"]         installs what the tests need and runs them all
+#   make check                           formatting, lint, types (Python and dashboard), locks
+#   make bench                           Rushlight and its peers side by side
 #   make soak [DURATION=1800] [SEED=1]   random faults for that long (seconds); ends with the ledger
-#   make lock                        resolves the dependencies anew
-#   make minimal                     the README's first commands on a freshly made minimal Debian 12 (root)
+#   make lock                            resolves the dependencies (ARGS=--upgrade: their newest versions)
+#   make minimal                         the README's two commands on a freshly made minimal Debian 12
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,42 +14,46 @@ DURATION ?= 1800
 SEED ?= 1
 ARGS ?=
 
-# Stamps: each names a step that is done, and depends on what would make it necessary again.
+# Stamps: each says that a step is done, and depends on what would make the step necessary again.
 CREATED := $(VENV)/.made-venv
 BUILD := $(VENV)/.made-build
 RUNTIME := $(VENV)/.made-runtime
 DEVELOPMENT := $(VENV)/.made-development
 
-# The same lock with the same hashes by uv, which is quick, or by pip where uv cannot reach the registry.
-define install_lock
-$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $(1) || \
-	$(BIN)/pip install --quiet --require-hashes --requirement $(1)
-endef
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# The same lock and the same hashes by uv, which is quick, or by pip where uv cannot reach the registry.
+install_lock = $(UV) --require-hashes --requirement $(1) || $(PIP) --require-hashes --requirement $(1)
 
-.PHONY: install runtime board demo test check bench soak lock minimal clean
 .DEFAULT_GOAL := install
+.DELETE_ON_ERROR:
+.PHONY: install runtime board demo test check bench soak lock minimal clean
 
 install: $(DEVELOPMENT) board
 
 runtime: $(RUNTIME) board
 
+# A .venv that stopped half-way, or whose Python is gone, is made anew.
 $(CREATED): scripts/system_packages.py
-	$(PYTHON) scripts/system_packages.py run
-	test -x $(BIN)/pip || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
+	@$(PYTHON) scripts/system_packages.py run
+	@$(BIN)/pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	@touch $@
 
 $(BUILD): $(CREATED) requirements-build.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-build.txt
+	@echo "Installing the packages of requirements.txt into $(VENV) …"
+	@$(PIP) --require-hashes --requirement requirements-build.txt
 	@touch $@
 
 $(RUNTIME): $(BUILD) requirements.txt requirements-node.txt pyproject.toml hatch_build.py
-	$(call install_lock,requirements.txt)
-	if $(BIN)/python hatch_build.py --needs-node; then $(call install_lock,requirements-node.txt); fi
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(call install_lock,requirements.txt)
+	@! $(BIN)/python hatch_build.py --needs-node || { $(call install_lock,requirements-node.txt); }
+	@$(BIN)/python hatch_build.py
+	@$(UV) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
-	$(call install_lock,requirements-dev.txt)
+	@echo "Installing the packages of requirements-dev.txt …"
+	@$(call install_lock,requirements-dev.txt)
 	@touch $@
 
 board: $(RUNTIME)
@@ -59,7 +63,7 @@ demo: runtime
 	@$(BIN)/rushlight demo $(ARGS)
 
 test: install
-	$(PYTHON) scripts/system_packages.py test
+	@$(PYTHON) scripts/system_packages.py test
 	$(BIN)/python hatch_build.py test
 	$(BIN)/python -m pytest $(ARGS)
 
@@ -68,7 +72,10 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python hatch_build.py check
-	$(BIN)/python scripts/check_tree.py
+	$(BIN)/python hatch_build.py
+	! git grep -n '://' -- 'requirements*.txt' '*.npmrc'
+	! git grep -nE '"resolved": "[a-z]+:' -- '*package-lock.json'
+	! git ls-files --error-unmatch uv.lock 2>/dev/null
 
 bench: install
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -78,7 +85,7 @@ soak: install
 
 # The locks hold versions and hashes and name no host, so that any registry or mirror can serve them.
 COMPILE := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make lock"
+	--no-emit-index-url --custom-compile-command "make lock" $(ARGS)
 
 lock: $(BUILD)
 	$(COMPILE) pyproject.toml --output-file requirements.txt

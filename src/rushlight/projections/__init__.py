@@ -1,0 +1,1 @@
+"""What events mean: pure folds from one partition's journal to figures."""

@@ -1,0 +1,93 @@
+"""Money: sales by minute and quarter-hour, products' sales, customers' lifetime value, the latest orders.
+
+One projection keeps all of them because all follow from the same life of the same order, which has to be kept only
+once. Documents (keys after the shop): ``o/{source}/{order}`` the order's life; ``h/{source}/{currency}/{hour}`` and
+``d/{source}/{currency}/{day}``; ``p/{source}/{day}/{currency}/{product}``; ``c/{customer}/{source}/{currency}``;
+``l/{source}`` the latest orders.
+
+Counters: ``o`` orders, ``u`` units, ``g`` gross, ``d`` discounts, ``r`` refunds, ``t`` tax, ``s`` shipping. Lifetime
+value is historic: ``net = g - d - r`` of all a customer's orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rushlight.events.catalogue import MONEY_EVENTS
+from rushlight.events.envelope import Envelope
+from rushlight.projections import keys, order
+from rushlight.projections.projection import Projection
+from rushlight.projections.state import Content, State
+
+LATEST_ORDERS = 20
+
+
+class Money(Projection):
+    """Everything that follows from the lives of orders."""
+
+    name = "money"
+    events = MONEY_EVENTS
+
+    def keys(self, event: Envelope) -> Sequence[str]:
+        """The order's life and the latest orders."""
+        return (_life_key(event), _latest_key(event))
+
+    def fold(self, state: State, event: Envelope) -> None:
+        """Record the report, and move the figures by what it changed."""
+        life = state.document(_life_key(event))
+        names = order.Names(event.shop, event.source)
+        before = order.contribution(life, names) if life else {}
+        if not order.record(life, event):
+            return
+        for key, path, amount in order.difference(order.contribution(life, names), before):
+            state.add(key, path, amount)
+        ordered = life.get("c")
+        if ordered is not None:
+            if event.name == "order_created":
+                _describe(state, event, ordered, names)
+            _keep_latest(state, event, life, ordered)
+
+
+def _life_key(event: Envelope) -> str:
+    return f"{event.shop}/o/{keys.part(event.source)}/{keys.part(event.aggregate_id)}"
+
+
+def _latest_key(event: Envelope) -> str:
+    return f"{event.shop}/l/{keys.part(event.source)}"
+
+
+def _describe(state: State, event: Envelope, ordered: Content, names: order.Names) -> None:
+    """What is known of a product or customer beside its counters."""
+    at, currency = ordered["at"], ordered["cur"]
+    for line in event.payload["lines"]:
+        key = order.product_key(names, at, currency, line["productId"])
+        state.put(key, "id", line["productId"])
+        for field in ("name", "category"):
+            if line.get(field):
+                state.put(key, field, line[field])
+    customer = ordered.get("customer")
+    if customer is not None:
+        key = order.customer_key(names, customer, currency)
+        state.low(key, "first", at)
+        state.high(key, "last", at)
+
+
+def _keep_latest(state: State, event: Envelope, life: Content, ordered: Content) -> None:
+    key = _latest_key(event)
+    entries: list[dict[str, Any]] = (state.peek(key) or {}).get("orders", [])
+    if len(entries) == LATEST_ORDERS and ordered["at"] < entries[-1]["at"]:
+        return
+    entry = {
+        "id": event.aggregate_id,
+        "at": ordered["at"],
+        "currency": ordered["cur"],
+        "total": order.total(ordered),
+        "items": ordered["u"],
+        "customer": ordered.get("customer"),
+        "country": ordered.get("country"),
+        "status": order.status(life),
+    }
+    kept = [entry, *(other for other in entries if other["id"] != entry["id"])]
+    kept.sort(key=lambda other: (other["at"], other["id"]), reverse=True)
+    state.document(key)["orders"] = kept[:LATEST_ORDERS]

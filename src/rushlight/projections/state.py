@@ -1,0 +1,121 @@
+"""One partition's slice of one projection while a batch is folded into it; nothing here touches a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Content = dict[str, Any]
+
+
+class Counters:
+    """What a batch does to one document without having read it: all of it commutes, except `puts`."""
+
+    __slots__ = ("adds", "highs", "lows", "puts")
+
+    def __init__(self) -> None:
+        self.adds: dict[str, int] = {}
+        self.lows: dict[str, Any] = {}
+        self.highs: dict[str, Any] = {}
+        self.puts: dict[str, Any] = {}
+
+
+class State:
+    """The documents of one projection, by key (``shop/…``).
+
+    A document is used in one of two ways, and always in the same: read and rewritten (`document`, whose key the
+    projection has named in its ``keys``), or only counted (`add`, `low`, `high`, `put`).
+    """
+
+    def __init__(self, documents: Mapping[str, Content] | None = None) -> None:
+        self.documents: dict[str, Content] = dict(documents or {})
+        self.rewritten: dict[str, None] = {}
+        self.counted: dict[str, Counters] = {}
+
+    def document(self, key: str) -> Content:
+        """The document's content, to be changed in place; empty when it is new."""
+        self.rewritten[key] = None
+        found = self.documents.get(key)
+        if found is None:
+            found = self.documents[key] = {}
+        return found
+
+    def peek(self, key: str) -> Content | None:
+        """The document's content to read only, or None."""
+        return self.documents.get(key)
+
+    def add(self, key: str, path: str, amount: int) -> None:
+        """Raise a number at a dotted path; a missing one counts as 0."""
+        adds = self._of(key).adds
+        adds[path] = adds.get(path, 0) + amount
+
+    def low(self, key: str, path: str, value: Any) -> None:
+        """Keep the smallest of the values."""
+        lows = self._of(key).lows
+        if path not in lows or value < lows[path]:
+            lows[path] = value
+
+    def high(self, key: str, path: str, value: Any) -> None:
+        """Keep the greatest of the values."""
+        highs = self._of(key).highs
+        if path not in highs or value > highs[path]:
+            highs[path] = value
+
+    def put(self, key: str, path: str, value: Any) -> None:
+        """Keep the last value in the order of the journal."""
+        self._of(key).puts[path] = value
+
+    def result(self) -> dict[str, Content]:
+        """Every document as it would stand in the store, for tests and comparisons."""
+        contents = {key: _copy(content) for key, content in self.documents.items() if content}
+        for key, counters in self.counted.items():
+            _apply(contents.setdefault(key, {}), counters)
+        return contents
+
+    def _of(self, key: str) -> Counters:
+        counters = self.counted.get(key)
+        if counters is None:
+            counters = self.counted[key] = Counters()
+        return counters
+
+
+def _apply(content: Content, counters: Counters) -> None:
+    for path, amount in counters.adds.items():
+        holder, name = _hold(content, path)
+        holder[name] = holder.get(name, 0) + amount
+    for path, value in counters.lows.items():
+        holder, name = _hold(content, path)
+        holder[name] = min(holder.get(name, value), value)
+    for path, value in counters.highs.items():
+        holder, name = _hold(content, path)
+        holder[name] = max(holder.get(name, value), value)
+    for path, value in counters.puts.items():
+        holder, name = _hold(content, path)
+        holder[name] = value
+
+
+def _hold(content: Content, path: str) -> tuple[Content, str]:
+    *parents, name = path.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+    return content, name
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def merge_sums(contents: Iterable[Mapping[str, Any]]) -> Content:
+    """Sum numbers that stand at the same path in several partitions' documents; of other values the last stays."""
+    total: Content = {}
+    for content in contents:
+        for name, value in content.items():
+            if isinstance(value, Mapping):
+                total[name] = merge_sums([total.get(name, {}), value])
+            elif isinstance(value, int) and not isinstance(value, bool):
+                total[name] = total.get(name, 0) + value
+            else:
+                total[name] = value
+    return total

@@ -23,7 +23,7 @@ DEVELOPMENT := $(VENV)/.made-development
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 # The same lock and the same hashes by uv, which is quick, or by pip where uv cannot reach the registry.
-install_lock = $(UV) --require-hashes --requirement $(1) || $(PIP) --require-hashes --requirement $(1)
+install_lock = $(UV) $(2) --require-hashes --requirement $(1) || $(PIP) --require-hashes --requirement $(1)
 
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
@@ -45,7 +45,7 @@ $(BUILD): $(CREATED) requirements-build.txt
 	@touch $@
 
 $(RUNTIME): $(BUILD) requirements.txt requirements-node.txt pyproject.toml hatch_build.py
-	@$(call install_lock,requirements.txt)
+	@$(call install_lock,requirements.txt,--compile-bytecode)
 	@! $(BIN)/python hatch_build.py --needs-node || { $(call install_lock,requirements-node.txt); }
 	@$(BIN)/python hatch_build.py
 	@$(UV) --no-deps --no-build-isolation --editable .

@@ -35,20 +35,24 @@ def missing_packages(purpose: str) -> list[str]:
         missing.append("python3-venv")
     if sys.platform == "linux":
         missing += [package for library, package in LIBRARIES.items() if not loads(library)]
-    if purpose == "test" and not any(map(shutil.which, BROWSERS)):
-        missing.append("chromium")
+    if purpose == "test":
+        if not any(map(shutil.which, BROWSERS)):
+            missing.append("chromium")
+        if not shutil.which("curl"):
+            missing.append("curl")  # the README's commands, which a test executes
     return missing
 
 
 def install(packages: list[str]) -> int:
     """Installs Debian packages as root and returns the exit code."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    print(f"Installing what this machine lacks: {', '.join(packages)}", flush=True)
+    print(f"Installing what this machine lacks: {', '.join(packages)} …", flush=True)
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-qq", "--no-install-recommends", *packages]):
-        code = subprocess.run(command, env=environment, check=False).returncode
-        if code:
-            print(f"`{' '.join(command)}` failed with exit code {code}.", file=sys.stderr)
-            return code
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{done.stdout[-4000:]}{done.stderr[-4000:]}", file=sys.stderr)
+            print(f"`{' '.join(command)}` failed with exit code {done.returncode}.", file=sys.stderr)
+            return done.returncode
     return 0
 
 

@@ -1,0 +1,146 @@
+"""Real servers for every test: one Valkey and one MongoDB for the session, and tests that break servers get their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+import redis
+
+from rushlight.local.instance import Instance, read
+from rushlight.local.process import Child, spawn
+from rushlight.settings import ENV_WHOLE, Settings
+
+START_SECONDS = 90.0
+STOP_SECONDS = 40.0
+POLL_SECONDS = 0.02
+
+
+class Launched:
+    """A supervisor in a process of its own, with whatever roles were asked for; dies with the test run."""
+
+    def __init__(self, settings: Settings, roles: tuple[str, ...]) -> None:
+        self.settings = settings
+        self.log = Path(settings.data).parent / f"supervisor-{uuid.uuid4().hex[:6]}.log"
+        self.process: Child = spawn(
+            "supervisor",
+            [sys.executable, "-m", "rushlight.local", *roles],
+            log=self.log,
+            environment={ENV_WHOLE: settings.to_json()},
+        )
+
+    def ready(self) -> Instance:
+        """Wait until everything answers; fail with the supervisor's own words when it ends instead."""
+        deadline = time.monotonic() + START_SECONDS
+        while (instance := read(self.settings.data)) is None or instance.pid != self.process.pid:
+            if self.process.code is not None or time.monotonic() > deadline:
+                pytest.fail(f"the supervisor did not come up: {self.process.last_words()}")
+            time.sleep(POLL_SECONDS)
+        return instance
+
+    def ended(self) -> int:
+        """Wait for the end and return the exit code."""
+        deadline = time.monotonic() + STOP_SECONDS
+        while (code := self.process.code) is None:
+            if time.monotonic() > deadline:
+                self.process.kill()
+                pytest.fail(f"the supervisor did not end: {self.process.last_words()}")
+            time.sleep(POLL_SECONDS)
+        return code
+
+    def stop(self) -> int:
+        """Ask it to stop, as Ctrl-C does, and return the exit code."""
+        self.process.signal(signal.SIGINT)
+        return self.ended()
+
+    def kill(self) -> None:
+        """End the supervisor alone with SIGKILL."""
+        self.process.kill()
+
+
+Launch = Callable[..., Launched]
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """One Valkey and one MongoDB replica set for the whole run (``redis_url``, ``mongo_url``)."""
+    data = tmp_path_factory.mktemp("servers") / "data"
+    launched = Launched(Settings(data=str(data), port=0), ())
+    try:
+        yield launched.ready()
+    finally:
+        if launched.process.code is None:
+            launched.stop()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _mongo(servers: Instance) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
+    with pymongo.MongoClient[dict[str, Any]](servers.mongo_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def _valkey(servers: Instance) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(servers.redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def settings(
+    servers: Instance, _mongo: pymongo.MongoClient[dict[str, Any]], _valkey: redis.Redis, tmp_path: Path
+) -> Iterator[Settings]:
+    """Settings on the session's servers with a database of this test's own, an empty Valkey and any free port."""
+    database = f"test_{uuid.uuid4().hex[:12]}"
+    _valkey.flushall()
+    yield Settings(
+        data=str(tmp_path / "data"),
+        port=0,
+        redis_url=servers.redis_url,
+        mongo_url=servers.mongo_url,
+        database=database,
+    )
+    _mongo.drop_database(database)
+
+
+@pytest.fixture
+def launch() -> Iterator[Launch]:
+    """Start supervisors in processes of their own: ``launch(settings, "web", "worker").ready()``."""
+    started: list[Launched] = []
+
+    def start(settings: Settings, *roles: str) -> Launched:
+        started.append(Launched(settings, roles))
+        return started[-1]
+
+    yield start
+    for launched in started:
+        if launched.process.code is None:
+            launched.stop()
+
+
+@pytest.fixture
+def own_servers(launch: Launch, tmp_path: Path) -> Iterator[Instance]:
+    """Servers of this test's own, to be killed and frozen; ``own_servers.settings`` are settings on them."""
+    data = tmp_path / "own"
+    instance = launch(Settings(data=str(data), port=0, database="test")).ready()
+    yield instance
+    for child in ("valkey", "mongod"):
+        instance.thaw(child)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("RUSHLIGHT_"):
+            monkeypatch.delenv(name)
+
+

@@ -4,8 +4,8 @@ Because a report only ever adds to the map, and figures move by ``f(new) - f(old
 order, cancellation first) ends in the same figures.
 
 The map: ``c`` what was ordered, ``r`` refunds ascending by id, ``x`` whether it was cancelled, ``p`` ids of payments.
-A ``c`` or refund holds ``at`` (when), ``cur`` (currency), ``lines`` of ``[product, units, amount, discount]`` or, in a refund,
-``[product, units, amount]``, and ``g d t s u`` or ``r t s``.
+A ``c`` or refund holds ``at`` (when), ``cur`` (currency), ``lines`` of ``[product, units, amount, discount]`` (in a
+refund ``[product, units, amount]``), and ``g d t s u`` or ``r t s``.
 """
 
 from __future__ import annotations

@@ -11,9 +11,10 @@ Content = dict[str, Any]
 class Counters:
     """What a batch does to one document without having read it: all of it commutes, except `puts`."""
 
-    __slots__ = ("adds", "highs", "lows", "puts")
+    __slots__ = ("adds", "highs", "lows", "puts", "seq")
 
     def __init__(self) -> None:
+        self.seq = 0
         self.adds: dict[str, int] = {}
         self.lows: dict[str, Any] = {}
         self.highs: dict[str, Any] = {}
@@ -25,16 +26,20 @@ class State:
 
     A document is used in one of two ways, and always in the same: read and rewritten (`document`, whose key the
     projection has named in its ``keys``), or only counted (`add`, `low`, `high`, `put`).
+
+    Attributes:
+        seq: place of the event that is being folded; each document remembers that of its last change.
     """
 
     def __init__(self, documents: Mapping[str, Content] | None = None) -> None:
+        self.seq = 0
         self.documents: dict[str, Content] = dict(documents or {})
-        self.rewritten: dict[str, None] = {}
+        self.rewritten: dict[str, int] = {}
         self.counted: dict[str, Counters] = {}
 
     def document(self, key: str) -> Content:
         """The document's content, to be changed in place; empty when it is new."""
-        self.rewritten[key] = None
+        self.rewritten[key] = self.seq
         found = self.documents.get(key)
         if found is None:
             found = self.documents[key] = {}
@@ -76,6 +81,7 @@ class State:
         counters = self.counted.get(key)
         if counters is None:
             counters = self.counted[key] = Counters()
+        counters.seq = self.seq
         return counters
 
 

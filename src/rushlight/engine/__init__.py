@@ -1,0 +1,1 @@
+"""What keeps it true: one owner a partition, one transaction a batch."""

@@ -1,0 +1,211 @@
+"""Sorts what came for a partition into what is new, what is a repeat and what is poison, and restores the order."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rushlight.errors import Rejected
+from rushlight.events.envelope import Envelope, decode
+from rushlight.events.event import event_type, validate
+from rushlight.store.journal import Journal
+from rushlight.store.outbox import ORIGIN, OutboxReader
+
+MAX_REMEMBERED_VERSIONS = 20_000
+
+Aggregate = tuple[str, str]
+
+
+class Candidate(NamedTuple):
+    """An event that may be new, with the bytes it came in."""
+
+    event: Envelope
+    data: bytes
+
+
+class Outcome(NamedTuple):
+    """Why an acknowledged event does not enter the journal: ``duplicate``, ``parked`` or ``unreadable``."""
+
+    kind: str
+    origin: str
+    reason: str
+    data: bytes
+    event: Envelope | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """One commit's work.
+
+    Attributes:
+        accepted: new events, in the order in which they enter the journal.
+        outcomes: terminal records of the others.
+        settled: origins that had their terminal record before; they only have to be cleared.
+    """
+
+    accepted: list[Candidate] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
+
+    def park(self, candidate: Candidate, reason: str) -> None:
+        """Set an event aside, in sight."""
+        event, data = candidate
+        self.outcomes.append(Outcome("parked", event.origin, reason, data, event))
+
+    def origins(self) -> list[str]:
+        """Every origin that this batch settles or found settled."""
+        settled = [candidate.event.origin for candidate in self.accepted]
+        return [*settled, *(outcome.origin for outcome in self.outcomes), *self.settled]
+
+
+class Sorter:
+    """Makes batches for the partition's one owner, and remembers the versions and parked aggregates it has seen."""
+
+    def __init__(self, partition: int, journal: Journal, outbox: OutboxReader, parked: set[Aggregate]) -> None:
+        self._partition = partition
+        self._journal = journal
+        self._outbox = outbox
+        self._parked = parked
+        self._versions: OrderedDict[Aggregate, int] = OrderedDict()
+
+    async def sort(self, arrived: Sequence[tuple[str, bytes]]) -> Batch:
+        """Decide about each arrival.
+
+        Args:
+            arrived: a name for what cannot be read (its place in the stream or outbox), and the bytes.
+        """
+        batch = Batch()
+        candidates = self._decode(arrived, batch)
+        fresh = await self._without_repeats(candidates, batch)
+        for candidate in await self._in_order(fresh, batch):
+            self._admit(candidate, batch)
+        return batch
+
+    def committed(self, batch: Batch) -> None:
+        """Remember what a committed batch established."""
+        for event, _ in batch.accepted:
+            self._remember(event)
+        for outcome in batch.outcomes:
+            if outcome.kind == "parked" and outcome.event is not None:
+                self._parked.add(_aggregate(outcome.event))
+                self._remember(outcome.event)
+
+    def _decode(self, arrived: Iterable[tuple[str, bytes]], batch: Batch) -> list[Candidate]:
+        candidates = []
+        for place, data in arrived:
+            try:
+                candidates.append(Candidate(decode(data), data))
+            except Rejected as error:
+                batch.outcomes.append(Outcome("unreadable", place, str(error), data, None))
+        return candidates
+
+    async def _without_repeats(self, candidates: list[Candidate], batch: Batch) -> list[Candidate]:
+        if not candidates:
+            return []
+        holder_of = await self._journal.origins([event.id for event, _ in candidates])
+        ended = await self._journal.outcomes([event.origin for event, _ in candidates])
+        handled: set[str] = set()
+        fresh = []
+        for candidate in candidates:
+            event = candidate.event
+            if event.origin in handled:  # one acknowledgement that was sent twice
+                continue
+            handled.add(event.origin)
+            holder = holder_of.setdefault(event.id, "")
+            if event.origin in ended or holder == event.origin:
+                batch.settled.append(event.origin)
+            elif holder:
+                batch.outcomes.append(Outcome("duplicate", event.origin, "", candidate.data, event))
+            else:
+                holder_of[event.id] = event.origin
+                fresh.append(candidate)
+        return fresh
+
+    async def _in_order(self, fresh: list[Candidate], batch: Batch) -> list[Candidate]:
+        """Each aggregate's versions ascending, and those that the stream has not brought yet from the outbox."""
+        queues: dict[Aggregate, list[Candidate]] = {}
+        for candidate in fresh:
+            if candidate.event.version is not None:
+                queues.setdefault(_aggregate(candidate.event), []).append(candidate)
+        if not queues:
+            return fresh
+        await self._fill_gaps(queues, batch)
+        for queue in queues.values():
+            queue.sort(key=_version, reverse=True)
+        ordered = []
+        for candidate in fresh:
+            if candidate.event.version is None:
+                ordered.append(candidate)
+                continue
+            queue = queues[_aggregate(candidate.event)]
+            while queue and _version(queue[-1]) <= candidate.event.version:
+                ordered.append(queue.pop())
+        return ordered
+
+    async def _fill_gaps(self, queues: dict[Aggregate, list[Candidate]], batch: Batch) -> None:
+        known = await self._known_versions(queues)
+        gaps = [
+            aggregate
+            for aggregate, queue in queues.items()
+            if sorted(map(_version, queue)) != list(range(known[aggregate] + 1, known[aggregate] + 1 + len(queue)))
+        ]
+        if not gaps:
+            return
+        leftovers = await self._outbox.of_orders([aggregate_id for _, aggregate_id in gaps], self._partition)
+        arrived = [(f"{ORIGIN}{row.order_id}:{row.number}", row.data) for row in leftovers]
+        present = {candidate.event.origin for queue in queues.values() for candidate in queue}
+        missing = [c for c in self._decode(arrived, batch) if c.event.origin not in present]
+        for candidate in await self._without_repeats(missing, batch):
+            aggregate = _aggregate(candidate.event)
+            if candidate.event.version is not None and aggregate in queues:
+                queues[aggregate].append(candidate)
+
+    async def _known_versions(self, queues: dict[Aggregate, list[Candidate]]) -> dict[Aggregate, int]:
+        known = {aggregate: self._versions.get(aggregate, 0) for aggregate in queues}
+        # A queue that begins at version 1 has nothing before it; the others may follow what was stored long ago.
+        unknown = [a for a, queue in queues.items() if not known[a] and min(map(_version, queue)) > 1]
+        if unknown:
+            stored = await self._journal.versions([aggregate_id for _, aggregate_id in unknown])
+            known.update({aggregate: stored.get(aggregate, 0) for aggregate in unknown})
+        return known
+
+    def _admit(self, candidate: Candidate, batch: Batch) -> None:
+        event = candidate.event
+        aggregate = _aggregate(event)
+        if aggregate in self._parked:
+            batch.park(candidate, "an earlier event of the same aggregate is parked")
+            return
+        try:
+            _check(event)
+        except Rejected as error:
+            self._parked.add(aggregate)
+            batch.park(candidate, str(error))
+        else:
+            batch.accepted.append(candidate)
+
+    def _remember(self, event: Envelope) -> None:
+        if event.version is None:
+            return
+        aggregate = _aggregate(event)
+        self._versions[aggregate] = max(event.version, self._versions.pop(aggregate, 0))
+        if len(self._versions) > MAX_REMEMBERED_VERSIONS:
+            self._versions.popitem(last=False)
+
+
+def _check(event: Envelope) -> None:
+    declared = event_type(event.name)
+    if declared is None:
+        return
+    if event.schema > declared.schema:
+        raise Rejected(f"schema {event.schema} of {event.name} is newer than this code", field="schema", code="schema")
+    validate(declared, event.payload)
+
+
+def _aggregate(event: Envelope) -> Aggregate:
+    return event.shop, event.aggregate_id
+
+
+def _version(candidate: Candidate) -> int:
+    return candidate.event.version or 0

@@ -1,0 +1,241 @@
+"""The one owner of a partition: takes what the stream brings and what the outbox has left, and commits it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import PyMongoError
+
+from rushlight.bus.broadcast import Broadcaster, Change
+from rushlight.bus.stream import FIRST_ENTRY, Page, StreamReader
+from rushlight.engine.batch import Aggregate, Batch, Sorter
+from rushlight.engine.commit import Committer, Work, next_position
+from rushlight.engine.folding import Folded, Folder, Poison
+from rushlight.errors import Rejected, Retryable, Unavailable
+from rushlight.events.envelope import now
+from rushlight.projections.behaviour import Behaviour
+from rushlight.projections.money import Money
+from rushlight.store.database import Database
+from rushlight.store.journal import Journal, to_raw
+from rushlight.store.outbox import ORIGIN, OutboxReader
+from rushlight.store.positions import Position
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH_EVENTS = 1000
+# Commits of one partition keep at least this distance, so that a busy stream makes larger batches, not more of them.
+COMMIT_INTERVAL_SECONDS = 0.08
+IDLE_BLOCK_SECONDS = 5.0
+BUSY_SWEEP_SECONDS = 1.0
+OUTAGE_SWEEP_SECONDS = 0.5
+# The stream is about to bring younger entries; taking them from the outbox as well would only be work done twice.
+LEFTOVER_AGE = timedelta(seconds=1)
+TRIM_INTERVAL_SECONDS = 2.0
+RETRY_SECONDS = 0.2
+
+LIVE_GENERATION = 1
+
+
+class PartitionOwner:
+    """Runs one partition under one lease, until it is cancelled, drained or fenced."""
+
+    def __init__(
+        self,
+        database: Database,
+        redis_url: str,
+        broadcaster: Broadcaster,
+        position: Position,
+        session: AsyncClientSession,
+        parked: set[Aggregate],
+    ) -> None:
+        partition = position.partition
+        self._position = position
+        self._outbox = OutboxReader(database)
+        self._reader = StreamReader(redis_url, partition)
+        self._broadcaster = broadcaster
+        self._sorter = Sorter(partition, Journal(database), self._outbox, parked)
+        self._committer = Committer(database, session)
+        self._folders = [Folder(database, p, LIVE_GENERATION, partition) for p in (Money(), Behaviour())]
+        self._stopping = asyncio.Event()
+        self._last_commit = 0.0
+        self._last_sweep = 0.0
+        self._last_trim = 0.0
+        self._outage = False
+        self._idle = False
+
+    def stop(self) -> None:
+        """Finish the batch in hand and return from `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Own the partition until `stop`.
+
+        Raises:
+            Fenced: a newer owner has it; nothing of ours was committed since.
+        """
+        read: asyncio.Task[Page] | None = None
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                read = read or asyncio.create_task(self._read())
+                await asyncio.wait({read, stop}, timeout=self._sweep_due(), return_when=asyncio.FIRST_COMPLETED)
+                done, read = (read, None) if read.done() else (None, read)
+                try:
+                    if done is not None:
+                        await self._take_page(done)
+                    await self._sweep_if_due()
+                except (PyMongoError, Unavailable) as error:
+                    log.warning("partition %d waits for MongoDB: %s", self._position.partition, error)
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            await _finish(read, stop)
+            await self._reader.close()
+
+    async def _read(self) -> Page:
+        loop = asyncio.get_running_loop()
+        delay = self._last_commit + COMMIT_INTERVAL_SECONDS - loop.time()
+        if delay > 0:
+            await asyncio.sleep(delay)
+        block = IDLE_BLOCK_SECONDS if self._idle else BUSY_SWEEP_SECONDS
+        return await self._reader.read(self._position.entry, count=MAX_BATCH_EVENTS, block_seconds=block)
+
+    async def _take_page(self, read: asyncio.Task[Page]) -> None:
+        try:
+            page = read.result()
+        except Unavailable as error:
+            if not self._outage:
+                log.warning("partition %d works from the outbox: %s", self._position.partition, error)
+            self._outage, self._idle = True, False
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        self._outage = False
+        self._idle = not page.entries
+        if page.generation != self._position.generation:
+            await self._begin_generation(page.generation)
+            return
+        if page.entries:
+            partition = self._position.partition
+            arrived = [(f"s:{partition}:{entry.id}", entry.data) for entry in page.entries]
+            await self._process(arrived, page.generation, page.entries[-1].id)
+            await self._trim_if_due()
+
+    async def _begin_generation(self, generation: str) -> None:
+        """The stream was lost and begun anew: start from what is there; repeats are found out by their ids."""
+        if self._position.generation:
+            log.warning("partition %d: the stream was lost, reading it from its start", self._position.partition)
+        await self._commit(Batch(), [], [], generation, FIRST_ENTRY)
+
+    def _sweep_due(self) -> float:
+        interval = OUTAGE_SWEEP_SECONDS if self._outage else IDLE_BLOCK_SECONDS
+        return max(0.0, self._last_sweep + interval - asyncio.get_running_loop().time())
+
+    async def _sweep_if_due(self) -> None:
+        """Take leftovers from the outbox: when the stream is drained, every 5 s at the latest, in an outage at once."""
+        loop = asyncio.get_running_loop()
+        drained = self._idle and loop.time() - self._last_sweep >= BUSY_SWEEP_SECONDS
+        if not drained and self._sweep_due() > 0:
+            return
+        before = None if self._outage else now() - LEFTOVER_AGE
+        leftovers = await self._outbox.leftovers(self._position.partition, before=before)
+        arrived = [(f"{ORIGIN}{row.order_id}:{row.number}", row.data) for row in leftovers]
+        for start in range(0, len(arrived), MAX_BATCH_EVENTS):
+            chunk = arrived[start : start + MAX_BATCH_EVENTS]
+            await self._process(chunk, self._position.generation, self._position.entry)
+        # Only now: if it failed, the next round tries again at once.
+        self._last_sweep = loop.time()
+
+    async def _process(self, arrived: Sequence[tuple[str, bytes]], generation: str, entry: str) -> None:
+        while True:
+            batch = await self._sorter.sort(arrived)
+            try:
+                folded, journal = await self._fold(batch)
+                await self._commit(batch, folded, journal, generation, entry)
+            except Unavailable:
+                raise
+            except Retryable as error:
+                log.warning("partition %d sorts a batch again: %s", self._position.partition, error)
+                continue
+            break
+        await self._after_commit(batch)
+
+    async def _fold(self, batch: Batch) -> tuple[list[Folded], list[RawBSONDocument]]:
+        """Encode and fold the accepted events; one that cannot be is parked, with the later ones of its aggregate."""
+        first = self._position.seq + 1
+        while True:
+            events = [candidate.event for candidate in batch.accepted]
+            try:
+                journal = [self._encode(batch, index, first) for index in range(len(events))]
+                folded = await asyncio.gather(*(folder.fold(events, first) for folder in self._folders))
+            except Poison as poison:
+                _park_from(batch, poison)
+                continue
+            return folded, journal
+
+    def _encode(self, batch: Batch, index: int, first: int) -> RawBSONDocument:
+        event = batch.accepted[index].event
+        try:
+            return to_raw(event, self._position.partition, first + index)
+        except (Rejected, BSONError) as error:
+            raise Poison(event, error) from error
+
+    async def _commit(
+        self, batch: Batch, folded: Sequence[Folded], journal: list[RawBSONDocument], generation: str, entry: str
+    ) -> None:
+        before = self._position
+        changed = batch.accepted or batch.outcomes
+        if not changed and (generation, entry) == (before.generation, before.entry):
+            return
+        after = next_position(before, events=len(batch.accepted), generation=generation, entry=entry)
+        await self._committer.commit(before, Work.of(after, batch, folded, journal, [f.name for f in self._folders]))
+        self._position = after
+        self._last_commit = asyncio.get_running_loop().time()
+        self._sorter.committed(batch)
+
+    async def _after_commit(self, batch: Batch) -> None:
+        # A crash before the clearing is harmless: what is still in an outbox is found settled and cleared then.
+        origins = [origin for origin in batch.origins() if origin.startswith(ORIGIN)]
+        with suppress(PyMongoError):
+            await self._outbox.clear(origins)
+        if batch.accepted:
+            shops = sorted({candidate.event.shop for candidate in batch.accepted})
+            change = Change(self._position.partition, self._position.seq, shops)
+            await self._broadcaster.committed(change, [(c.event.name, c.data) for c in batch.accepted])
+
+    async def _trim_if_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._last_trim < TRIM_INTERVAL_SECONDS:
+            return
+        self._last_trim = loop.time()
+        with suppress(Unavailable):
+            await self._reader.trim(self._position.entry)
+
+
+def _park_from(batch: Batch, poison: Poison) -> None:
+    """Park the event and the later ones of its aggregate; the others of the batch stay."""
+    culprit = poison.event
+    kept, found = [], False
+    for candidate in batch.accepted:
+        found = found or candidate.event is culprit
+        same = (candidate.event.shop, candidate.event.aggregate_id) == (culprit.shop, culprit.aggregate_id)
+        if found and same:
+            reason = str(poison) if candidate.event is culprit else "an earlier event of the same aggregate is parked"
+            batch.park(candidate, reason)
+        else:
+            kept.append(candidate)
+    batch.accepted[:] = kept
+
+
+async def _finish(*tasks: asyncio.Task[Any] | None) -> None:
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError, Unavailable):
+                await task

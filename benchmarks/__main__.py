@@ -1,0 +1,81 @@
+"""`python -m benchmarks [order|outage|live|footprint|all]`: measure, and write results/*.md and *.json."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import footprint, live, load, order, outage
+from benchmarks.processes import BenchmarkError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the chosen benchmarks one after another.
+
+    Returns:
+        0, or 1 when one could not be run.
+    """
+    options = _parser().parse_args(arguments)
+    chosen = list(BENCHMARKS) if options.benchmark == "all" else [options.benchmark]
+    try:
+        for name in chosen:
+            with tempfile.TemporaryDirectory(prefix="rushlight-benchmark-") as data:
+                print(f"— {name}", flush=True)
+                print(BENCHMARKS[name](Path(data), options).read_text(encoding="utf-8"), flush=True)
+    except BenchmarkError as error:
+        print(f"benchmark stopped: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _order(data: Path, options: argparse.Namespace) -> Path:
+    connections = tuple(int(text) for text in options.connections.split(","))
+    orders = load.Orders(options.visitors, options.idempotency_keys)
+    return order.run(data, order.Plan(options.rounds, options.seconds, connections, orders))
+
+
+def _outage(data: Path, options: argparse.Namespace) -> Path:
+    return outage.run(data, options.pairs, options.seconds)
+
+
+def _live(data: Path, options: argparse.Namespace) -> Path:
+    return live.run(data, options.live_rounds, options.rate, options.live_seconds)
+
+
+def _footprint(data: Path, options: argparse.Namespace) -> Path:
+    return footprint.run(data, options.starts, options.idle_seconds)
+
+
+BENCHMARKS: dict[str, Callable[[Path, argparse.Namespace], Path]] = {
+    "order": _order,
+    "outage": _outage,
+    "live": _live,
+    "footprint": _footprint,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("benchmark", nargs="?", default="all", choices=[*BENCHMARKS, "all"])
+    group = parser.add_argument_group("order and outage")
+    group.add_argument("--rounds", type=int, default=5, help="interleaved rounds of the order scenario")
+    group.add_argument("--seconds", type=int, default=5, help="of load in each run")
+    group.add_argument("--connections", default="1,16,64", help="comma-separated")
+    group.add_argument("--visitors", action="store_true", help="orders name their visitor (two events an order)")
+    group.add_argument("--idempotency-keys", action="store_true", help="each order has an Idempotency-Key")
+    group.add_argument("--pairs", type=int, default=12, help="healthy and Redis-stopped runs, interleaved")
+    group = parser.add_argument_group("live")
+    group.add_argument("--live-rounds", type=int, default=2)
+    group.add_argument("--live-seconds", type=int, default=30)
+    group.add_argument("--rate", type=int, default=100, help="orders per second")
+    group = parser.add_argument_group("footprint")
+    group.add_argument("--starts", type=int, default=5, help="starts on a fresh directory, each followed by one again")
+    group.add_argument("--idle-seconds", type=int, default=60)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,8 @@
 """Makes sure that the machine has what Rushlight needs from outside PyPI; needs no package itself.
 
-`python3 scripts/system_packages.py run` asks for what the product needs, `… test` also for the tests' browser. What is
-missing is installed when this is root on a Debian-like system; otherwise the exact command is printed, with exit code 1.
+`python3 scripts/system_packages.py run` asks for what the product needs, `… test` also for what the tests start. What
+is missing is installed when this is root on a Debian-like system; otherwise the exact command is printed and the exit
+code is 1.
 """
 
 from __future__ import annotations

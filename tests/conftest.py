@@ -1,4 +1,4 @@
-"""Real servers for every test: one Valkey and one MongoDB for the session, and tests that break servers get their own."""
+"""Real servers for every test: a Valkey and a MongoDB for the session; tests that break servers get their own."""
 
 from __future__ import annotations
 
@@ -142,5 +142,3 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("RUSHLIGHT_"):
             monkeypatch.delenv(name)
-
-

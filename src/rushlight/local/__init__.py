@@ -12,9 +12,9 @@ if sys.platform == "win32":
     raise SetupError("Rushlight does not run on Windows itself: use WSL 2, Linux or macOS")
 
 from rushlight.local.instance import Instance, read
+from rushlight.local.lifetime import default_roles, joined, running, serve, stopped_by_signals
 from rushlight.local.ports import listener
 from rushlight.local.reports import Report
-from rushlight.local.supervisor import default_roles, joined, running, serve, stopped_by_signals
 
 __all__ = [
     "Instance",

@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from rushlight.errors import RushlightError
-from rushlight.local.supervisor import serve
+from rushlight.local.lifetime import serve
 from rushlight.settings import Settings
 
 

@@ -21,8 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rushlight.errors import RushlightError, SetupError, Unavailable
-from rushlight.local.layout import Layout
-from rushlight.local.servers import REPLICA_SET, mongod_socket, mongod_url
+from rushlight.local.servers import REPLICA_SET, url_of_socket
 from rushlight.settings import Settings
 
 REACH_SECONDS = 5.0
@@ -48,7 +47,7 @@ def check_redis(url: str) -> None:
         with contextlib.closing(
             redis.Redis.from_url(url, socket_timeout=REACH_SECONDS, socket_connect_timeout=REACH_SECONDS)
         ) as client:
-            found: Mapping[str, Any] = client.info()  # type: ignore[assignment]
+            found: Mapping[str, Any] = client.info()
     except ValueError as error:
         raise SetupError(f"--redis-url is not a Redis URL ({error}): write redis://HOST:PORT") from error
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError, redis.ResponseError) as error:
@@ -95,7 +94,7 @@ def check_mongo(url: str, option: str = "--mongo-url") -> None:
         )
 
 
-def make_replica_set(address: Path, url: str) -> None:
+def make_replica_set(address: Path) -> None:
     """Make the embedded mongod the primary of a replica set of one, wherever its socket lies now.
 
     Raises:
@@ -108,7 +107,10 @@ def make_replica_set(address: Path, url: str) -> None:
     _await_listening(address, deadline)
     while time.monotonic() < deadline:
         # A client that was opened before the set existed never learns that sessions are supported: one per try.
-        with contextlib.suppress(errors.PyMongoError), pymongo.MongoClient[dict[str, Any]](url) as client:
+        with (
+            contextlib.suppress(errors.PyMongoError),
+            pymongo.MongoClient[dict[str, Any]](url_of_socket(address)) as client,
+        ):
             _configure(client, str(address))
             while not client.admin.command("hello")["isWritablePrimary"] and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
@@ -174,9 +176,8 @@ def main() -> None:
     answer = {}
     try:
         check_servers(settings)
-        if os.environ.get(EMBEDDED_MONGOD):
-            layout = Layout(settings.path)
-            make_replica_set(mongod_socket(layout), mongod_url(layout))
+        if address := os.environ.get(EMBEDDED_MONGOD):
+            make_replica_set(Path(address))
     except RushlightError as error:
         answer = {"error": str(error)}
     sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")

@@ -14,7 +14,7 @@ import msgspec
 
 from rushlight.errors import SetupError
 from rushlight.local.layout import Layout
-from rushlight.local.process import Record, is_alive, read_records
+from rushlight.local.records import Record, is_alive, read_records
 from rushlight.settings import Settings
 
 LOCK_SECONDS = 1.0  # a reader that looks whether the lock is held holds it for an instant

@@ -16,6 +16,7 @@ import shutil
 import socket
 import stat
 import tempfile
+from functools import cached_property
 from pathlib import Path
 
 from rushlight.errors import SetupError
@@ -48,12 +49,15 @@ class Layout:
             self.data.mkdir(parents=True, exist_ok=True)
             for directory in (self.valkey, self.mongo, self.run, self.log):
                 directory.mkdir(mode=0o700, exist_ok=True)
-            for hold in self.run.glob("hold-*"):
-                hold.unlink()
         except OSError as error:
             raise SetupError(_unusable(self.data, error)) from error
         if not os.access(self.data, os.W_OK | os.X_OK):
             raise SetupError(f"{self.data} is not writable by this user: change its owner or give another --data")
+
+    def forget_run(self) -> None:
+        """Drop what a former run left that would mislead this one."""
+        for stale in (self.instance, *self.run.glob("hold-*")):
+            stale.unlink(missing_ok=True)
 
     def require_room(self) -> None:
         """Refuse to start embedded servers on a disk that is all but full.
@@ -76,6 +80,7 @@ class Layout:
         """The child's log file."""
         return self.log / f"{child}.log"
 
+    @cached_property
     def sockets(self) -> Path:
         """A directory that only this user can enter and whose socket paths are short enough for the system.
 

@@ -1,8 +1,7 @@
-"""A process started here cannot outlive us, and one that somehow did is recognised and ended at the next start.
+"""A process started here cannot outlive us, and what it said last can be read.
 
 On Linux the kernel kills a child when the thread that started it ends, however that happens; so children are
-started from the main thread. Elsewhere, and as a second line, every child is recorded with an identity that no
-later process can have.
+started from the main thread. Elsewhere, and as a second line, `rushlight.local.records` finds survivors.
 """
 
 from __future__ import annotations
@@ -18,20 +17,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
+from rushlight.local.records import Record, identity
 
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.05
-SURVIVOR_SECONDS = 15.0
 LOG_BYTES = 8 * 1024 * 1024
 LAST_WORDS_BYTES = 20_000
-
-
-class Record(msgspec.Struct, frozen=True):
-    """One started child as the next start finds it on disk."""
-
-    pid: int
-    identity: str
 
 
 class Child:
@@ -59,7 +50,7 @@ class Child:
                 await _readable(watched)
             finally:
                 os.close(watched)
-        while (code := self.code) is None:
+        while (code := self.code) is None:  # noqa: ASYNC110 - where the system has no pidfd
             await asyncio.sleep(POLL_SECONDS)
         return code
 
@@ -111,7 +102,7 @@ def spawn(
     """
     with log.open("ab") as output:
         log_start = output.tell()
-        process = subprocess.Popen(  # noqa: PLW1509 - the hook only makes two system calls
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -119,68 +110,9 @@ def spawn(
             env={**os.environ, **(environment or {})},
             process_group=0,
             pass_fds=tuple(keep),
-            preexec_fn=_tied(os.getpid(), nice),
+            preexec_fn=_tied(os.getpid(), nice),  # noqa: PLW1509 - it only makes three system calls
         )
     return Child(name, process, log, log_start)
-
-
-def identity(pid: int) -> str | None:
-    """What tells this process from every other that has or will have its pid; None when there is no such process."""
-    try:
-        if sys.platform == "linux":
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            if fields[0] in "ZX":
-                return None
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-            return f"{boot}/{fields[19]}"
-        shown = subprocess.run(["ps", "-o", "lstart=,comm=", "-p", str(pid)], capture_output=True, text=True, check=True)
-        return shown.stdout.strip() or None
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def is_alive(record: Record) -> bool:
-    """Whether exactly the recorded process still runs."""
-    return identity(record.pid) == record.identity
-
-
-def write_records(path: Path, children: Mapping[str, Record]) -> None:
-    """Replace the records on disk in one step."""
-    write_atomically(path, msgspec.json.encode(children))
-
-
-def read_records(path: Path) -> dict[str, Record]:
-    """The records on disk; none when the file is absent or torn."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Record])
-    except (OSError, msgspec.MsgspecError):
-        return {}
-
-
-def end_survivors(path: Path) -> list[str]:
-    """Kill what a former supervisor left running, wait until it is gone, and return the names.
-
-    Raises:
-        TimeoutError: when one does not go (it hangs in the kernel).
-    """
-    survivors = {name: record for name, record in read_records(path).items() if is_alive(record)}
-    for record in survivors.values():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(record.pid, signal.SIGKILL)
-    deadline = time.monotonic() + SURVIVOR_SECONDS
-    while any(is_alive(record) for record in survivors.values()):
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(POLL_SECONDS)
-    return list(survivors)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Readers see the old or the new content, never a part."""
-    draft = path.with_name(f"{path.name}.new")
-    draft.touch(mode=0o600)
-    draft.write_bytes(content)
-    draft.replace(path)
 
 
 def cap_log(path: Path) -> None:

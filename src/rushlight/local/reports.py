@@ -1,7 +1,8 @@
-"""What the supervisor has to say: a line for people on standard error, the same as one JSON object per line in a log."""
+"""What the supervisor has to say: a line for people on standard error, and one JSON object per line in a log."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -38,17 +39,15 @@ Sink = Callable[[Report], None]
 def to_stderr(report: Report) -> None:
     """The default sink: what went wrong and what was done about it; a plain start is no news."""
     if report.kind != "started":
-        sys.stderr.write(f"rushlight: {report.text}\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            sys.stderr.write(f"rushlight: {report.text}\n")
+            sys.stderr.flush()
 
 
 def append_to(log: Path, report: Report) -> None:
     """Add the report to a log of one JSON object per line; a full disk does not stop the supervisor."""
-    try:
-        with log.open("ab") as file:
-            file.write(msgspec.json.encode(report) + b"\n")
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), log.open("ab") as file:
+        file.write(msgspec.json.encode(report) + b"\n")
 
 
 def now() -> datetime:

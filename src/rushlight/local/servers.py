@@ -36,12 +36,12 @@ _MONGOD_QUIET = (
 
 def valkey_socket(layout: Layout) -> Path:
     """Where the embedded Valkey listens."""
-    return layout.sockets() / f"{VALKEY}.sock"
+    return layout.sockets / f"{VALKEY}.sock"
 
 
 def mongod_socket(layout: Layout) -> Path:
     """Where the embedded mongod listens."""
-    return layout.sockets() / LONGEST_SOCKET_NAME
+    return layout.sockets / LONGEST_SOCKET_NAME
 
 
 def valkey_url(layout: Layout) -> str:
@@ -50,8 +50,13 @@ def valkey_url(layout: Layout) -> str:
 
 
 def mongod_url(layout: Layout) -> str:
-    """The URL that MongoDB clients take; direct, since the one member is known."""
-    return f"mongodb://{quote(str(mongod_socket(layout)), safe='')}/?directConnection=true"
+    """The URL that MongoDB clients take."""
+    return url_of_socket(mongod_socket(layout))
+
+
+def url_of_socket(address: Path) -> str:
+    """The URL of a mongod on a unix socket; direct, since the one member is known."""
+    return f"mongodb://{quote(str(address), safe='')}/?directConnection=true"
 
 
 def valkey_command(settings: Settings, layout: Layout) -> list[str]:

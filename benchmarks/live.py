@@ -122,7 +122,7 @@ def _seen(system: str, client: Listener, number: int, posted: Sequence[Posted], 
         client.kind,
         number,
         len(posted),
-        len(frames),
+        sum(frame.at >= posted[0].sent for frame in frames),
         [(at - each.sent) / 1e6 for each, at in listed],
         [(at - each.answered) / 1e6 for each, at in listed],
         [(at - each.sent) / 1e6 for each, at in zip(posted, counted, strict=False) if at is not None],
@@ -154,7 +154,7 @@ def run(data: Path, rounds: int, per_second: int, seconds: int) -> Path:
             for side, namespace in sides:
                 seen += watch(side, namespace, data / "listeners", number, per_second, seconds)
                 for each in seen[-len(listeners.KINDS) :]:
-                    print(f"round {number} · {_row(each.system, each.client, [each])}", flush=True)
+                    print(f"round {number}:", *_row(each.system, each.client, [each], seconds), sep="  ", flush=True)
         names = [side.name for side, _ in sides]
     head = ["system", "client", "p50 ms", "p99 ms", "max ms", "after the 201: p50", "p99"]
     head += ["counted: p50", "p99", "listed", "frames/s"]
@@ -174,11 +174,11 @@ EXPLANATION = (
 )
 
 
-def _row(system: str, client: str, seen: Sequence[Seen], seconds: int = 0) -> list[str]:
+def _row(system: str, client: str, seen: Sequence[Seen], seconds: int) -> list[str]:
     sent, answered, counted = (
         [value for each in seen for value in getattr(each, name)] for name in ("from_sent", "from_answered", "counted")
     )
-    frames = sum(each.frames for each in seen) / len(seen) / seconds if seconds else float("nan")
+    frames = sum(each.frames for each in seen) / len(seen) / seconds
     return [
         system,
         client,

@@ -65,7 +65,7 @@ class Nest:
         command = [node.node(), str(FOLDER / "dist" / service / "main.js")]
         child = Child(f"{self.name} {service}", command, self._data / f"{self.name}-{service}.log", environment)
         self._children.append(child)
-        child.wait_until(lambda: '"ready":true' in child.tail(), READY_SECONDS)
+        child.wait_until(lambda: '"ready":true' in child.output(), READY_SECONDS)
 
     @property
     def database(self) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rushlight.local.process import spawn
+
 STOP_SECONDS = 20.0
-PR_SET_PDEATHSIG = 1
+POLL_SECONDS = 0.02
 CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -51,17 +50,7 @@ class Child:
 
     def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None):
         self.name = name
-        self.log = log
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
-                start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
-            )
+        self._process = spawn(name, command, log=log, environment=environment)
 
     @property
     def pid(self) -> int:
@@ -76,32 +65,26 @@ class Child:
         """
         deadline = time.monotonic() + seconds
         while not ready():
-            if self._process.poll() is not None:
-                raise BenchmarkError(f"{self.name} ended with {self._process.returncode}:\n{self.tail()}")
+            if (code := self._process.code) is not None:
+                raise BenchmarkError(f"{self.name} ended with {code}:\n{self.output()}")
             if time.monotonic() > deadline:
-                raise BenchmarkError(f"{self.name} was not ready within {seconds:.0f} s:\n{self.tail()}")
-            time.sleep(0.02)
+                raise BenchmarkError(f"{self.name} was not ready within {seconds:.0f} s:\n{self.output()}")
+            time.sleep(POLL_SECONDS)
 
-    def tail(self, lines: int = 15) -> str:
-        """The last lines of the log."""
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    def output(self) -> str:
+        """What it last wrote."""
+        return self._process.last_words()
 
     def stop(self) -> None:
         """Ask it to end, and end it if it does not."""
-        if self._process.poll() is not None:
-            return
-        for each in process_tree(self.pid):
-            _send(each, signal.SIGCONT)
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        for pid in process_tree(self.pid):
+            _send(pid, signal.SIGCONT)
+        self._process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._process.code is None:
+            if time.monotonic() > deadline:
+                self._process.kill()
+            time.sleep(POLL_SECONDS)
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -30,6 +30,7 @@ if ! command -v debootstrap >/dev/null; then
 fi
 
 TARGET=$(mktemp -d --tmpdir rushlight-debian.XXXXXX)
+chmod 755 "$TARGET"
 
 leave() {
     for mounted in dev/shm dev/pts dev proc sys; do

@@ -16,7 +16,7 @@ CONNECT_TIMEOUT_SECONDS = 1.0
 
 
 class Link:
-    """A single connection for one owner.
+    """A single connection; callers take turns.
 
     Attributes:
         replication_id: the server's ``master_replid``, read at each connect; it changes when another server, or the
@@ -28,6 +28,7 @@ class Link:
             url, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS, single_connection_client=False
         )
         self._connection: AbstractConnection | None = None
+        self._turn = asyncio.Lock()
         self.replication_id = ""
 
     async def call(self, *commands: Sequence[bytes | str | int], timeout_seconds: float) -> list[Any]:
@@ -41,7 +42,7 @@ class Link:
     async def exchange(self, packed: bytes, replies: int, *, timeout_seconds: float) -> list[Any]:
         """The same for commands that are packed already (see `pack`)."""
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(timeout_seconds), self._turn:
                 connection = self._connection or await self._connect()
                 await connection.send_packed_command([packed])
                 return [await self._reply(connection) for _ in range(replies)]

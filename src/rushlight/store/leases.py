@@ -11,8 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from bson.binary import Binary, UuidRepresentation
-from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from rushlight.store.database import Database, Document
 
@@ -65,21 +64,19 @@ class Leases:
             {
                 "$set": {
                     "owner": self._owner,
-                    "epoch": {"$add": [{"$ifNull": ["$epoch", 0]}, 1]},
+                    "epoch": {"$add": ["$epoch", 1]},
                     "expiresAt": {"$add": ["$$NOW", self._ttl_ms]},
                     "session": _binary(session),
                 }
             }
         ]
-        try:
-            before = await self._leases.find_one_and_update(
-                {"_id": partition, **free}, taken, upsert=True, return_document=ReturnDocument.BEFORE
-            )
-        except DuplicateKeyError:  # the upsert met a lease that is held
+        await self._leases.update_one({"_id": partition}, {"$setOnInsert": {"owner": None, "epoch": 0}}, upsert=True)
+        before = await self._leases.find_one_and_update({"_id": partition, **free}, taken)
+        if before is None:
             return None
-        if before and before.get("owner") and before.get("session"):
+        if before["owner"] and "session" in before:
             await self._kill(before["session"])
-        return int(before["epoch"]) + 1 if before else 1
+        return int(before["epoch"]) + 1
 
     async def release(self, partition: int, epoch: int) -> None:
         """Give a partition back, if it is still held under this epoch."""

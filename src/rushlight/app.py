@@ -1,0 +1,105 @@
+"""Assembles the roles; each runs as one process: ``python -m rushlight.app web|worker|orders``.
+
+The settings come whole from the environment, as the supervisor or the command line put them there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from rushlight.errors import RushlightError
+from rushlight.local.ports import listener
+from rushlight.settings import Settings
+
+KEEP_ALIVE_SECONDS = 65
+GRACEFUL_STOP_SECONDS = 3
+MAX_WEBSOCKET_BYTES = 16 * 1024
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+async def worker(settings: Settings) -> None:
+    """Work on partitions, and take over logs that a publisher left behind on this host, until SIGTERM or SIGINT."""
+    from rushlight.engine.worker import Worker
+    from rushlight.ingest.adopter import Adopter
+    from rushlight.store.database import Database
+
+    database = await Database.connect(settings, role="worker")
+    working = Worker(database, settings)
+    adopter = Adopter(database, settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, working.stop)
+    adopting = asyncio.create_task(adopter.run())
+    try:
+        await working.run()
+    finally:
+        adopting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await adopting
+        await adopter.close()
+        await database.close()
+
+
+async def web(settings: Settings) -> None:
+    """Serve ingest, query API and live board on one port."""
+    from rushlight.web import build
+
+    await _serve(build(settings), settings.host, settings.port)
+
+
+async def orders(settings: Settings) -> None:
+    """Serve the reference order service on the board's port + 1."""
+    from rushlight.orders.app import build
+
+    await _serve(build(settings), settings.host, settings.port + 1 if settings.port else 0)
+
+
+async def _serve(app: Asgi, host: str, port: int) -> None:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        loop="none",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=MAX_WEBSOCKET_BYTES,
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    await server.serve(sockets=[listener(host, port)])
+    if not server.started:
+        raise RushlightError("could not start; the reason stands above")
+
+
+ROLES: dict[str, Callable[[Settings], Awaitable[None]]] = {"web": web, "worker": worker, "orders": orders}
+
+
+def run(role: str, settings: Settings) -> int:
+    """Run one role in this process; 1 when it cannot start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        uvloop.run(ROLES[role](settings))  # type: ignore[arg-type]
+    except RushlightError as error:
+        sys.stderr.write(f"rushlight {role}: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1], Settings.from_env()))

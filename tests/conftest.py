@@ -31,6 +31,7 @@ class Launched:
     def __init__(self, settings: Settings, roles: tuple[str, ...]) -> None:
         self.settings = settings
         self.log = Path(settings.data).parent / f"supervisor-{uuid.uuid4().hex[:6]}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         self.process: Child = spawn(
             "supervisor",
             [sys.executable, "-m", "rushlight.local", *roles],
@@ -125,6 +126,8 @@ def launch() -> Iterator[Launch]:
     for launched in started:
         if launched.process.code is None:
             launched.stop()
+        for stored in ("mongo", "valkey"):  # logs stay for whoever looks into a failure
+            shutil.rmtree(launched.settings.path / stored, ignore_errors=True)
 
 
 @pytest.fixture

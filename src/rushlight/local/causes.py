@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import shutil
 import signal
 
 from rushlight.local.layout import Layout
 
+FULL_BYTES = 256 * 1024
 ELSEWHERE = "or give the URL of a server that runs elsewhere"
 _PACKAGES = {"libcurl.so.4": "libcurl4", "libssl.so.3": "libssl3", "libcrypto.so.3": "libssl3"}
-_MISSING_LIBRARY = re.compile(r"error while loading shared libraries: (\S+?):")
+_MISSING_LIBRARY = re.compile(r"error while loading shared libraries: (?:\S*/)?(\S+?):")
 _KNOWN = [
     (
         re.compile(r"version `(?:GLIBC|OPENSSL)\S*' not found|signal SIGILL"),
         f"{{name}} cannot start: this machine is too old for it: Debian 12, Ubuntu 22.04 or newer and AVX, {ELSEWHERE}",
     ),
     (
-        re.compile(r"No space left on device|ENOSPC"),
+        re.compile(re.escape(os.strerror(errno.ENOSPC))),
         "{name} cannot write: the disk of {data} is full: free some space; what is stored is kept",
     ),
     (
@@ -51,10 +55,17 @@ def sentence(name: str, code: int, words: str, layout: Layout) -> str:
         how = f"install it as root with `apt-get install {package}`" if package else "install it"
         return f"{name} cannot start: the system library {found[1]} is missing: {how}, {ELSEWHERE}"
     ending = _ending(code)
+    evidence = f"{words}\n{ending}\n{_fullness(layout)}"
     for pattern, text in _KNOWN:
-        if pattern.search(f"{words}\n{ending}"):
+        if pattern.search(evidence):
             return text.format(name=name, data=layout.data)
     return f"{name} ended with {ending}{_last_line(words)} (log: {layout.log_of(name)})"
+
+
+def _fullness(layout: Layout) -> str:
+    """On a full disk last words cannot be written either, so the disk itself is asked."""
+    full = shutil.disk_usage(layout.data).free < FULL_BYTES
+    return os.strerror(errno.ENOSPC) if full else ""
 
 
 def _ending(code: int) -> str:

@@ -23,7 +23,7 @@ from rushlight.errors import SetupError
 
 SOCKET_PATH_BYTES = 107 if os.uname().sysname == "Linux" else 103  # sun_path less its terminating NUL
 LONGEST_SOCKET_NAME = "mongodb-27017.sock"
-MIN_FREE_BYTES = 400 * 1024 * 1024  # a fresh MongoDB journal takes 300 MB
+MIN_FREE_BYTES = 200 * 1024 * 1024  # a fresh MongoDB journal takes 100 MB
 
 
 class Layout:
@@ -103,6 +103,11 @@ class Layout:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
             raise SetupError(f"{private} belongs to somebody else or is open to others: remove it or set TMPDIR")
         return private
+
+    def drop_sockets(self) -> None:
+        """Leave no private directory behind."""
+        if self.sockets != self.run:
+            shutil.rmtree(self.sockets, ignore_errors=True)
 
 
 def _can_hold_sockets(directory: Path) -> bool:

@@ -26,6 +26,7 @@ from rushlight.local.records import end_survivors, write_atomically
 from rushlight.local.reports import Sink
 from rushlight.settings import ENV_WHOLE, Settings
 
+ROLE_COMMAND = (sys.executable, "-P", "-m", "rushlight.app")
 WORKER_NICE = 5  # on a shared machine the checkout comes first
 POLL_SECONDS = 0.02
 PING_SECONDS = 1.0
@@ -84,6 +85,7 @@ class Supervisor:
         await self._children.stop(lambda name: name.startswith("worker"), WORKER_STOP_SECONDS)
         await self._children.stop(lambda name: name not in {servers.VALKEY, servers.MONGOD}, ROLE_STOP_SECONDS)
         await self._children.stop(lambda _: True, SERVER_STOP_SECONDS)
+        self._layout.drop_sockets()
         self._layout.children.unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = None
@@ -196,7 +198,7 @@ class Supervisor:
             environment[ports.LISTEN_FD] = str(keep[0])
         return Program(
             name,
-            [sys.executable, "-P", "-m", "rushlight.app", role],
+            [*ROLE_COMMAND, role],
             environment,
             nice=WORKER_NICE if role == "worker" else 0,
             keep=keep,

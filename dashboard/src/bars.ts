@@ -1,0 +1,203 @@
+/** One bar a minute: the running minute is paler, what is not yet complete is hatched, and faults leave a mark. */
+
+import uPlot from "uplot";
+import { Canvas, type Shape, amountAxis, timeAxis } from "./canvas.ts";
+import { niceCeiling } from "./minutes.ts";
+import { calmMotion, palette, rem } from "./palette.ts";
+
+const EASE_MS = 260;
+/** A bar that grows by a few pixels needs no more pictures than this. */
+const EASE_STEP_MS = 45;
+const LABEL_EVERY_SECONDS = 600;
+
+export interface Mark {
+  at: number;
+  kind: "info" | "fault" | "healed";
+}
+
+export interface Picture {
+  /** Seconds since the epoch, one a minute. */
+  starts: number[];
+  values: number[];
+  marks: Mark[];
+  /** From here to `now` the figures are not complete; null when they are. */
+  unknownFrom: number | null;
+  now: number;
+}
+
+export interface BarsOptions {
+  tone: "accent" | "neutral";
+  /** The axis never ends below this. */
+  least: number;
+  amount: (value: number) => string;
+  minute: (second: number) => string;
+  /** The reader points at a minute, or at none. */
+  picked: (index: number | null) => void;
+}
+
+export class Bars {
+  #canvas: Canvas;
+  #picture: Picture = { starts: [], values: [], marks: [], unknownFrom: null, now: 0 };
+  #shown: number[] = [];
+  #from: number[] = [];
+  #easeStart: number | null = null;
+  #index: number | null = null;
+
+  constructor(host: HTMLElement, private readonly options: BarsOptions) {
+    this.#canvas = new Canvas(host, () => this.#shape());
+    host.addEventListener("keydown", (event) => this.#key(event));
+    host.addEventListener("blur", () => this.#point(null));
+  }
+
+  draw(picture: Picture): void {
+    const shift = minutesBetween(this.#picture.starts, picture.starts);
+    const old = this.#shown;
+    this.#from = picture.values.map((value, i) => (old.length === 0 ? value : (old[i + shift] ?? 0)));
+    this.#picture = picture;
+    const moved = picture.values.some((value, i) => value !== this.#from[i]);
+    if (!moved || calmMotion() || document.hidden) {
+      this.#easeStart = null;
+      this.#paint(1);
+      return;
+    }
+    if (this.#easeStart === null) setTimeout(() => this.#ease(), EASE_STEP_MS);
+    this.#easeStart = performance.now();
+  }
+
+  #ease(): void {
+    if (this.#easeStart === null) return;
+    const share = Math.min(1, (performance.now() - this.#easeStart) / EASE_MS);
+    this.#paint(1 - (1 - share) ** 3);
+    if (share < 1) setTimeout(() => this.#ease(), EASE_STEP_MS);
+    else this.#easeStart = null;
+  }
+
+  #paint(share: number): void {
+    const { starts, values } = this.#picture;
+    this.#shown = values.map((value, i) => {
+      const from = this.#from[i] ?? value;
+      return from + (value - from) * share;
+    });
+    const last = values.length - 1;
+    const done = this.#shown.map((value, i) => (i === last ? null : value));
+    const running = this.#shown.map((value, i) => (i === last ? value : null));
+    this.#canvas.set([starts, done, running]);
+  }
+
+  #range(): [number, number] {
+    const top = niceCeiling(Math.max(this.options.least, ...this.#picture.values));
+    return [-niceCeiling(-Math.min(0, ...this.#picture.values)), top];
+  }
+
+  #shape(): Shape {
+    const bar = uPlot.paths.bars!({ size: [0.72, 40], align: 1, gap: 0 });
+    // Stale figures lose their colour.
+    const accent = () => this.options.tone === "accent" && this.#picture.unknownFrom === null;
+    const strong = () => (accent() ? palette().accent : palette().neutral);
+    const soft = () => (accent() ? palette().accentSoft : palette().neutralSoft);
+    const series = (colour: () => string): uPlot.Series => ({
+      paths: bar,
+      fill: colour,
+      width: 0,
+      points: { show: false },
+    });
+    return {
+      padding: [rem() * 0.5, 0, 0, 2],
+      cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+      scales: { x: { range: () => this.#span() }, y: { range: () => this.#range() } },
+      axes: [
+        timeAxis((min, max) => everyTenMinutes(min, max), (second) => this.options.minute(second)),
+        amountAxis((value) => this.options.amount(value)),
+      ],
+      series: [{}, series(strong), series(soft)],
+      hooks: {
+        draw: [(plot) => this.#annotate(plot)],
+        setCursor: [(plot) => this.#pointed(plot.cursor.left, plot)],
+      },
+    };
+  }
+
+  #span(): [number, number] {
+    const { starts } = this.#picture;
+    const first = starts[0] ?? 0;
+    return [first, (starts.at(-1) ?? first) + 60];
+  }
+
+  #annotate(plot: uPlot): void {
+    const { marks, unknownFrom, now } = this.#picture;
+    const [first] = this.#span();
+    plot.ctx.save();
+    if (unknownFrom !== null) hatch(plot, Math.max(first, unknownFrom), now);
+    for (const mark of marks) if (mark.at >= first) flag(plot, mark);
+    plot.ctx.restore();
+  }
+
+  #pointed(left: number | undefined, plot: uPlot): void {
+    const second = left === undefined || left < 0 ? null : plot.posToVal(left, "x");
+    const index = second === null ? -1 : this.#picture.starts.findLastIndex((start) => start <= second);
+    this.#index = index < 0 ? null : index;
+    this.options.picked(this.#index);
+  }
+
+  #key(event: KeyboardEvent): void {
+    const last = this.#picture.starts.length - 1;
+    const here = this.#index ?? last + 1;
+    const next = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: last }[event.key];
+    if (next !== undefined) {
+      event.preventDefault();
+      this.#point(Math.min(last, Math.max(0, next)));
+    } else if (event.key === "Escape") {
+      this.#point(null);
+    }
+  }
+
+  #point(index: number | null): void {
+    const start = index === null ? undefined : this.#picture.starts[index];
+    const left = start === undefined ? -10 : (this.#canvas.plot?.valToPos(start + 30, "x") ?? -10);
+    this.#canvas.plot?.setCursor({ left, top: left < 0 ? -10 : 0 });
+  }
+}
+
+function minutesBetween(old: number[], next: number[]): number {
+  return old[0] === undefined || next[0] === undefined ? 0 : Math.round((next[0] - old[0]) / 60);
+}
+
+function everyTenMinutes(min: number, max: number): number[] {
+  // A label at the very edge would be cut off.
+  const first = Math.ceil((min + 120) / LABEL_EVERY_SECONDS) * LABEL_EVERY_SECONDS;
+  const count = Math.floor((max - first) / LABEL_EVERY_SECONDS) + 1;
+  return Array.from({ length: Math.max(0, count) }, (_, i) => first + i * LABEL_EVERY_SECONDS);
+}
+
+/** Diagonal amber lines over the time that is not yet counted. */
+function hatch(plot: uPlot, from: number, to: number): void {
+  const { ctx, bbox } = plot;
+  const left = plot.valToPos(from, "x", true);
+  const width = Math.max(plot.valToPos(to, "x", true) - left, uPlot.pxRatio * 4);
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, bbox.top, width, bbox.height);
+  ctx.clip();
+  ctx.strokeStyle = palette().amber;
+  ctx.lineWidth = uPlot.pxRatio * 1.25;
+  ctx.beginPath();
+  const step = uPlot.pxRatio * 6;
+  for (let x = left - bbox.height; x < left + width; x += step) {
+    ctx.moveTo(x, bbox.top + bbox.height);
+    ctx.lineTo(x + bbox.height, bbox.top);
+  }
+  ctx.stroke();
+  ctx.restore();
+}
+
+/** A thin line with a small pennant where something was announced. */
+function flag(plot: uPlot, mark: Mark): void {
+  const { ctx, bbox } = plot;
+  const x = Math.round(plot.valToPos(mark.at, "x", true));
+  const colours = palette();
+  ctx.fillStyle = mark.kind === "fault" ? colours.red : mark.kind === "healed" ? colours.accent : colours.quiet;
+  ctx.fillRect(x, bbox.top, uPlot.pxRatio, bbox.height);
+  ctx.beginPath();
+  ctx.arc(x + uPlot.pxRatio / 2, bbox.top, uPlot.pxRatio * 3, 0, 2 * Math.PI);
+  ctx.fill();
+}

@@ -1,0 +1,85 @@
+"""Takes hold of a log: locked here and registered in MongoDB before anything is acknowledged through it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+from pymongo.errors import PyMongoError
+
+from rushlight.errors import SetupError, Unavailable
+from rushlight.ingest import disk
+from rushlight.ingest.delivery import Delivery
+from rushlight.ingest.figures import Figures
+from rushlight.ingest.recovery import SUFFIX, peek
+from rushlight.ingest.registry import Registration, identity
+from rushlight.ingest.wal import WriteAheadLog
+from rushlight.store.database import Database
+
+
+async def hold(database: Database, redis_url: str, directory: Path, *, cap_bytes: int, partitions: int) -> Delivery:
+    """A log in ``directory`` that takes new records: a sound one that was left behind, else a new one.
+
+    Raises:
+        SetupError: the directory cannot be used.
+        Unavailable: MongoDB does not answer.
+    """
+    log: WriteAheadLog | None = None
+    try:
+        known_as = await identity(database)
+        log = await asyncio.to_thread(_free, directory, known_as, cap_bytes, partitions)
+        if log is None:
+            log = WriteAheadLog.create(directory.absolute(), known_as, cap_bytes=cap_bytes)
+        return await deliver(log, database, redis_url)
+    except OSError as error:
+        raise SetupError(f"{directory} cannot hold a write-ahead log ({error}): change it or its owner") from error
+    except PyMongoError as error:
+        if log is not None:
+            await log.close()
+        raise Unavailable(f"MongoDB does not answer: {error}") from error
+
+
+async def deliver(log: WriteAheadLog, database: Database, redis_url: str) -> Delivery:
+    """Register a log that this process holds.
+
+    Raises:
+        PyMongoError: it is not registered, and must not acknowledge anything.
+    """
+    registration = Registration(database, log.id, str(log.directory), log.cap_bytes)
+    before = await registration.begin()
+    known = Counter({name: counts["acknowledged"] for name, counts in before.get("sources", {}).items()})
+    for name, count in (known - log.acknowledged).items():
+        log.missing(name, count)
+    return Delivery(log, database, redis_url, Figures(log, registration, before.get("rejected", {})))
+
+
+def _free(directory: Path, database: str, cap_bytes: int, partitions: int) -> WriteAheadLog | None:
+    """The first log that nobody holds, belongs to this database and can be read in full."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in sorted(entry for entry in directory.absolute().iterdir() if entry.is_dir()):
+        log = take(path, database, cap_bytes=cap_bytes, partitions=partitions)
+        if log is None:
+            continue
+        if not log.damage:
+            return log
+        log.abandon()
+    return None
+
+
+def take(directory: Path, database: str, *, cap_bytes: int, partitions: int) -> WriteAheadLog | None:
+    """The log in this directory, locked and read; None when it is held, empty or belongs to another database."""
+    try:
+        held = disk.lock(directory) if any(directory.glob(f"*{SUFFIX}")) else None
+    except OSError:
+        return None
+    if held is None:
+        return None
+    header = peek(directory)
+    if header is not None and header.database == database:
+        return WriteAheadLog.take_over(directory, held, cap_bytes=cap_bytes, partitions=partitions)
+    with suppress(OSError):
+        os.close(held)
+    return None

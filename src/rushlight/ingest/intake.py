@@ -1,0 +1,159 @@
+"""What `accept` returns from is on disk and will be in the journal exactly once, or parked in sight, whatever happens.
+
+Events get their origin (``w:LOG:NUMBER``) and the time of their receipt, are written and fsynced together with
+whatever else arrives at that moment, and go to the stream; the stream is waited for at most 20 ms.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rushlight.errors import Rejected, Unavailable
+from rushlight.events.envelope import MAX_ENVELOPE_BYTES, Envelope, encode
+from rushlight.events.ids import partition_of
+from rushlight.ingest.delivery import Delivery
+from rushlight.ingest.holding import hold
+from rushlight.ingest.priority import VIEW, priority_of
+from rushlight.ingest.segment import Entry
+from rushlight.ingest.settling import ORIGIN
+from rushlight.store.database import Database
+
+SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
+DEFAULT_CAP_BYTES = 1 << 30
+CLOSE_SETTLE_SECONDS = 2.0
+
+
+class Intake:
+    """One write-ahead log that takes events in. Open it with `open`; one a process is enough."""
+
+    def __init__(self, delivery: Delivery, partitions: int) -> None:
+        self._delivery = delivery
+        self._log = delivery.log
+        self._partitions = partitions
+        self._origin = f"{ORIGIN}{self._log.id}:"
+        self._received_ms = 0
+        self._closing = False
+
+    @classmethod
+    async def open(
+        cls,
+        database: Database,
+        redis_url: str,
+        directory: Path,
+        *,
+        cap_bytes: int = DEFAULT_CAP_BYTES,
+        partitions: int = 8,
+    ) -> Intake:
+        """Open a log in ``directory``: one that was left behind and is sound, else a new one.
+
+        Any number of processes may use the same directory; each holds a log of its own. The log is registered in
+        MongoDB before this returns.
+
+        Args:
+            directory: made when it is not there; ``DATA/wal`` for the roles of an instance.
+            cap_bytes: size that the log's files may reach; then `accept` raises Unavailable.
+            partitions: of the database.
+
+        Raises:
+            SetupError: the directory cannot be used.
+            Unavailable: MongoDB does not answer.
+        """
+        delivery = await hold(database, redis_url, directory, cap_bytes=cap_bytes, partitions=partitions)
+        delivery.start()
+        return cls(delivery, partitions)
+
+    @property
+    def log_id(self) -> str:
+        """The log's id, as in the collection ``logs`` and in origins."""
+        return self._log.id
+
+    @property
+    def pending(self) -> int:
+        """Acknowledged events without a terminal record."""
+        return self._delivery.figures.pending
+
+    async def accept(self, envelopes: Sequence[Envelope]) -> None:
+        """Acknowledge events: all of them, or none.
+
+        Sets each envelope's ``origin`` and ``received_at``. When this returns they are on disk, and in the stream
+        unless Redis took longer than 20 ms; they are sent for as long as they have no terminal record.
+
+        Args:
+            envelopes: with ids of 32 hexadecimal digits and a source of letters, digits, ``_`` and ``-``.
+
+        Raises:
+            Unavailable: no room (money has reserved room, views go first), the disk refuses, or this is closing.
+            Rejected: an envelope is larger than 256 KiB, or its id or source is malformed.
+        """
+        if self._closing:
+            raise Unavailable("this intake is closing")
+        if not envelopes:
+            return
+        # From here to `put` nothing else runs: the numbers are the ones that the log gives.
+        now = self._now_ms()
+        received = datetime.fromtimestamp(now / 1000, UTC)
+        entries = []
+        priority = VIEW
+        for number, envelope in enumerate(envelopes, start=self._log.next_number):
+            envelope.origin = f"{self._origin}{number}"
+            envelope.received_at = received
+            entry = self._entry(envelope)
+            priority = max(priority, entry.priority)
+            entries.append(entry)
+        await self._log.put(entries, now, priority).future
+
+    def reject(self, source: str, reason: str, count: int = 1) -> None:
+        """Count events that were turned away, by source and reason (a word, see `Rejected.code`)."""
+        reasons = self._delivery.figures.rejected.setdefault(source, {})
+        reasons[reason] = reasons.get(reason, 0) + count
+        self._delivery.note_change()
+
+    async def settled(self) -> None:
+        """Wait until every event that was accepted so far has its terminal record."""
+        await self._delivery.settled()
+
+    async def close(self, *, settle_seconds: float = CLOSE_SETTLE_SECONDS) -> None:
+        """Accept no more and let go of the log; what is still pending then is taken over by whoever runs an `Adopter`
+        on this host, or by the next `open` in this directory.
+
+        Args:
+            settle_seconds: how long pending events may take to settle first.
+        """
+        if not self._closing:
+            self._closing = True
+            await self._delivery.close(settle_seconds=settle_seconds)
+
+    def _entry(self, envelope: Envelope) -> Entry:
+        data = encode(envelope)
+        if len(data) > MAX_ENVELOPE_BYTES:
+            raise Rejected(f"the event is larger than {MAX_ENVELOPE_BYTES >> 10} KiB", code="size")
+        try:
+            event_id = bytes.fromhex(envelope.id)
+        except ValueError:
+            event_id = b""
+        if len(event_id) != 16:
+            raise Rejected("must be 32 hexadecimal digits", field="id", code="id")
+        return Entry(
+            data,
+            event_id,
+            partition_of(envelope.shop, envelope.aggregate_id, self._partitions),
+            self._source(envelope.source),
+            priority_of(envelope.name),
+        )
+
+    def _source(self, name: str) -> int:
+        number = self._log.sources.find(name)
+        if number is None:
+            if not SOURCE_NAME.match(name):
+                raise Rejected("must be lower-case letters, digits, _ and -, at most 63", field="source", code="source")
+            number = self._log.sources.number(name)
+        return number
+
+    def _now_ms(self) -> int:
+        # A clock that steps back must not make a later receipt look older than an earlier one.
+        self._received_ms = max(self._received_ms, time.time_ns() // 1_000_000)
+        return self._received_ms

@@ -1,0 +1,100 @@
+"""Appends a log's records to the streams: one exchange at a time, in order, so that nothing overtakes what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from rushlight.bus.appender import Placed
+from rushlight.bus.link import Link, pack
+from rushlight.bus.stream import FIRST_ENTRY, generation, generation_key, stream_key
+from rushlight.errors import Unavailable
+
+DEADLINE_SECONDS = 1.0
+
+
+class Outgoing(NamedTuple):
+    """A record on its way: its number in the log, its partition and the envelope."""
+
+    number: int
+    partition: int
+    data: bytes
+
+
+class Sent(NamedTuple):
+    """What one exchange achieved: the places of the first records, and what kept the next one out."""
+
+    placed: list[Placed]
+    error: Unavailable | None
+
+
+class Sender:
+    """One connection to Redis for one log."""
+
+    def __init__(self, url: str) -> None:
+        self._link = Link(url)
+        self._one = asyncio.Lock()  # exchange at a time
+        # The streams' words as last read. An old one is harmless: what is noted under it counts as lost, never the
+        # other way round.
+        self._words: dict[int, bytes] = {}
+
+    async def append(self, records: Sequence[Outgoing]) -> Sent:
+        """Append records in this order; those before the first refusal have their places.
+
+        Raises:
+            Unavailable: no answer; any part of them may stand in the streams.
+        """
+        async with self._one:
+            await self._learn({record.partition for record in records} - self._words.keys())
+            packed = b"".join([pack(("XADD", stream_key(p), "*", "e", data)) for _, p, data in records])
+            replies = await self._link.exchange(packed, len(records), timeout_seconds=DEADLINE_SECONDS)
+        placed: list[Placed] = []
+        generations = {p: generation(word, self._link) for p, word in self._words.items()}
+        for record, reply in zip(records, replies, strict=True):
+            if not isinstance(reply, bytes):  # OOM, MISCONF, READONLY …
+                return Sent(placed, Unavailable(f"Redis refuses: {reply}"))
+            placed.append(Placed(generations[record.partition], reply.decode()))
+        return Sent(placed, None)
+
+    async def heads(self, partitions: Collection[int]) -> dict[int, Placed]:
+        """Each stream's generation as of now, and the highest id that it ever gave out in it.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        commands = [("XINFO", "STREAM", stream_key(partition)) for partition in partitions]
+        async with self._one:
+            await self._learn(partitions)
+            replies = await self._link.call(*commands, timeout_seconds=DEADLINE_SECONDS)
+        return {
+            partition: Placed(generation(self._words[partition], self._link), _last_id(reply))
+            for partition, reply in zip(partitions, replies, strict=True)
+        }
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        await self._link.close()
+
+    async def _learn(self, partitions: Collection[int]) -> None:
+        if not partitions:
+            return
+        own = secrets.token_hex(8)
+        commands = [("SET", generation_key(partition), own, "NX", "GET") for partition in partitions]
+        replies = await self._link.call(*commands, timeout_seconds=DEADLINE_SECONDS)
+        for partition, reply in zip(partitions, replies, strict=True):
+            if reply is not None and not isinstance(reply, bytes):
+                raise Unavailable(f"Redis gives no generation: {reply}")
+            self._words[partition] = reply or own.encode()
+
+
+def _last_id(reply: object) -> str:
+    """``last-generated-id`` of XINFO STREAM; an absent stream has given out nothing."""
+    if isinstance(reply, dict):
+        found = reply.get(b"last-generated-id")
+    elif isinstance(reply, list):
+        found = dict(zip(reply[::2], reply[1::2], strict=True)).get(b"last-generated-id")
+    else:
+        found = None
+    return found.decode() if isinstance(found, bytes) else FIRST_ENTRY

@@ -6,7 +6,6 @@ The settings come whole from the environment, as the supervisor or the command l
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
@@ -38,18 +37,15 @@ async def worker(settings: Settings) -> None:
 
     database = await Database.connect(settings, role="worker")
     working = Worker(database, settings)
-    adopter = Adopter(database, settings)
+    adopter = Adopter(database, settings.redis_url or "", settings.path / "wal")
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, working.stop)
-    adopting = asyncio.create_task(adopter.run())
+    adopter.start()
     try:
         await working.run()
     finally:
-        adopting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await adopting
-        await adopter.close()
+        await adopter.stop()
         await database.close()
 
 

@@ -1,0 +1,198 @@
+"""The ``rushlight`` command: thin; each command says what it does with the parts that do it.
+
+Exit codes: 0 done; 1 an error that the message explains; 2 wrong usage; 3 done, but not everything is well (a ledger
+that is not balanced, rows that were rejected).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from rushlight.errors import RushlightError
+from rushlight.settings import DEFAULT_SHOP, Settings
+
+NOT_WELL = 3
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rushlight")
+def cli() -> None:
+    """Real-time e-commerce analytics that cannot slow a checkout and cannot lose or double-count a sale."""
+
+
+def main() -> None:
+    """Run the command line; errors go to stderr in one sentence."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except RushlightError as error:
+        click.echo(f"rushlight: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def with_settings(command: Command) -> Command:
+    """Options that every command has; the command gets one `Settings`."""
+
+    @click.option("--data", metavar="DIR", help="Data directory [default: rushlight-data].")
+    @click.option("--redis-url", metavar="URL", help="Use this Redis or Valkey instead of the embedded one.")
+    @click.option("--mongo-url", metavar="URL", help="Use this MongoDB replica set instead of the embedded one.")
+    @click.option("--orders-mongo-url", metavar="URL", help="Where the orders are, if elsewhere.")
+    @click.option(
+        "--config", "toml", metavar="FILE", type=click.Path(path_type=Path), help="Settings [default: rushlight.toml]."
+    )
+    @wraps(command)
+    def wrapped(
+        data: str | None,
+        redis_url: str | None,
+        mongo_url: str | None,
+        orders_mongo_url: str | None,
+        toml: Path | None,
+        **options: Any,
+    ) -> Any:
+        settings = Settings.load(
+            toml, data=data, redis_url=redis_url, mongo_url=mongo_url, orders_mongo_url=orders_mongo_url
+        )
+        return command(settings, **options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def changed(settings: Settings, **flags: Any) -> Settings:
+    """The settings with the flags that were given."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    return Settings.load(Path("/dev/null"), {}, **{**msgspec.structs.asdict(settings), **given})
+
+
+def run(main: Coroutine[Any, Any, int | None]) -> None:
+    """Run to the end and leave with its code."""
+    code = asyncio.run(main)
+    if code:
+        sys.exit(code)
+
+
+port_option = click.option(
+    "--port", type=int, metavar="N", help="Port of the board [default: 8000]; 0 is any free one."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+shop_option = click.option("--shop", default=DEFAULT_SHOP, show_default=True, metavar="ID", help="The shop (tenant).")
+
+
+@cli.command()
+@click.option("--orders", is_flag=True, default=None, help="Also start the reference order service, on port + 1.")
+@click.option("--workers", type=int, metavar="N", help="Worker processes [default: 1].")
+@port_option
+@with_settings
+def up(settings: Settings, **flags: Any) -> None:
+    """Start everything: servers (unless URLs are given), ingest, board, workers."""
+    from rushlight.commands.up import up as start
+
+    run(start(changed(settings, **flags)))
+
+
+@cli.command()
+@port_option
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Close the doors after exactly N orders.")
+@click.option("--seed", type=int, default=1, show_default=True, metavar="S", help="The same shoppers every time.")
+@click.option("--chaos", is_flag=True, help="Freeze Valkey and kill a worker in mid-sale.")
+@click.option("--exit", "leave", is_flag=True, help="Stop after N orders, wait until settled, print the ledger.")
+@with_settings
+def demo(settings: Settings, port: int | None, **options: Any) -> None:
+    """Everything on this machine, with a simulated flash sale to watch."""
+    from rushlight.commands.demo import demo as start
+
+    run(start(changed(settings, port=port, orders=True), **options))
+
+
+def _role(name: str, summary: str) -> None:
+    @cli.command(name, help=summary)
+    @port_option
+    @with_settings
+    def role(settings: Settings, port: int | None) -> None:
+        from rushlight.commands.roles import alone
+
+        sys.exit(alone(name, changed(settings, port=port)))
+
+
+_role("ingest", "Take events in over HTTP; nothing else on this port.")
+_role("live", "Serve the board and the query API.")
+_role("worker", "Commit events and figures; any number of workers share the partitions.")
+
+
+@cli.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "form", type=click.Choice(["csv", "ndjson", "parquet"]), help="[default: by the file's name]")
+@click.option("--map", "columns", multiple=True, metavar="FIELD=COLUMN", help="Which column holds a field; repeatable.")
+@click.option("--currency", metavar="CODE", help="Currency of rows that name none.")
+@click.option("--time-zone", default="UTC", show_default=True, metavar="ZONE", help="Zone of times without an offset.")
+@click.option("--source", metavar="NAME", help="Who reports this money [default: the shop's source of record].")
+@shop_option
+@json_option
+@with_settings
+def import_(settings: Settings, **options: Any) -> None:
+    """Bring history in, through the pipeline; doing it again changes nothing.
+
+    Fields: order_id occurred_at customer_id product_id product_name category quantity unit_price amount discount
+    currency country. Lines of one order_id are one order; amount is the line before discount; a line with a negative
+    quantity or amount is a refund.
+    """
+    from rushlight.commands.history import Options, import_file
+
+    run(import_file(settings, Options(**options)))
+
+
+@cli.command()
+@click.option("--aggregate", metavar="ID", help="Only events about this order or visitor.")
+@click.option("--name", metavar="NAME", help="Only events of this name.")
+@click.option("--follow", is_flag=True, help="Go on as events come.")
+@shop_option
+@json_option
+@with_settings
+def events(settings: Settings, **options: Any) -> None:
+    """The audit trail: what the journal holds."""
+    from rushlight.commands.events import show
+
+    run(show(settings, **options))
+
+
+@cli.command()
+@click.option("--verify", is_flag=True, help="Recount everything from the documents.")
+@json_option
+@with_settings
+def ledger(settings: Settings, **options: Any) -> None:
+    """What was acknowledged and what became of it; exit code 3 when it is not balanced."""
+    from rushlight.commands.ledger import show
+
+    run(show(settings, **options))
+
+
+@cli.group()
+def keys() -> None:
+    """Write keys."""
+
+
+@keys.command()
+@click.option("--kind", type=click.Choice(["public", "secret"]), required=True, help="Only secret keys report money.")
+@shop_option
+@json_option
+@with_settings
+def create(settings: Settings, **options: Any) -> None:
+    """Make a key; it is shown once and kept only as a hash."""
+    from rushlight.commands.keys import create as make
+
+    run(make(settings, **options))

@@ -1,0 +1,51 @@
+"""``rushlight ledger``."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from rushlight.commands.session import opened
+from rushlight.settings import Settings
+from rushlight.store.ledger import Counts, Ledger, read
+from rushlight.store.recount import recount
+
+NOT_WELL = 3
+COLUMNS = ("acknowledged", "stored", "duplicate", "parked", "dropped", "pending", "rejected")
+
+
+async def show(settings: Settings, *, verify: bool, as_json: bool) -> int:
+    """Print the ledger; 3 when it is not balanced, or a recount differs from the counters."""
+    async with opened(settings, role="ledger") as session:
+        ledger = await read(session.database)
+        differences = await recount(session.database) if verify else []
+    if as_json:
+        click.echo(msgspec.json.encode(ledger))
+    else:
+        print_ledger(ledger)
+    for difference in differences:
+        click.echo(f"the counters and the documents differ: {difference}", err=True)
+    if verify and not differences and not as_json:
+        click.echo("Recounted from the documents: the same.")
+    return 0 if ledger.balanced and not differences else NOT_WELL
+
+
+def print_ledger(ledger: Ledger) -> None:
+    """The ledger as a table: one row a source, and the total."""
+    table = Table("source", *COLUMNS)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, counts in [*sorted(ledger.sources.items()), ("total", ledger.total)]:
+        table.add_row(name, *_cells(counts))
+    console = Console(highlight=False)
+    console.print(table)
+    verdict = "balanced" if ledger.balanced else "NOT balanced"
+    console.print(f"acknowledged = stored + duplicate + parked + dropped + pending: {verdict}")
+    for log in ledger.unreachable:
+        console.print(f"log {log} is silent: what it acknowledged last is not known")
+
+
+def _cells(counts: Counts) -> list[str]:
+    return [f"{getattr(counts, column):,}" for column in COLUMNS]

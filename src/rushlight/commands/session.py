@@ -1,0 +1,37 @@
+"""Commands work on the instance that runs on the data directory, or run its servers and a worker while they last."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from rushlight.local import Instance, joined
+from rushlight.settings import Settings
+from rushlight.store.database import Database
+
+
+class Session(NamedTuple):
+    """An instance to work on, its database, and settings with every URL filled in."""
+
+    instance: Instance
+    database: Database
+    settings: Settings
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, role: str, roles: Sequence[str] = ("worker",)) -> AsyncIterator[Session]:
+    """A connection to the running instance, or to one that runs with ``roles`` for as long as this lasts.
+
+    Args:
+        role: shown in the server's list of connections.
+
+    Raises:
+        SetupError, Unavailable: nothing runs and nothing can be started.
+    """
+    async with joined(settings, roles) as instance:
+        database = await Database.connect(instance.settings, role=role)
+        try:
+            yield Session(instance, database, instance.settings)
+        finally:
+            await database.close()

@@ -1,0 +1,1 @@
+"""A flash sale to watch: simulated shoppers who browse, fill carts and order through the real services."""

@@ -8,7 +8,6 @@ earlier import or from the order service itself, is a duplicate and counts once.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,9 +21,9 @@ from rushlight.ingest.history_orders import Fault, OrderMaker, Totals
 from rushlight.ingest.history_sending import PROGRESS_SECONDS, Acceptor, Progress, Sending, settle
 from rushlight.ingest.history_stage import FORMATS, Build, Stage, detect_format
 from rushlight.ingest.history_work import Work
+from rushlight.ingest.intake import SOURCE_NAME
 from rushlight.settings import DEFAULT_SHOP, SHOP_ID
 
-SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 DEFAULT_SOURCE = "orders"
 
 
@@ -150,7 +149,7 @@ def _checked(request: ImportRequest) -> str:
         digits(request.currency)
     if not SHOP_ID.match(request.shop):
         raise Rejected(f"{request.shop!r} is not a shop's id", field="--shop", code="shop")
-    if not SOURCE.match(request.source):
+    if not SOURCE_NAME.match(request.source):
         raise Rejected(f"{request.source!r} is not a source's name", field="--source", code="source")
     return request.format or detect_format(request.file)
 

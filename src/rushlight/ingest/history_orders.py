@@ -88,7 +88,7 @@ class Made(NamedTuple):
     totals: Totals
 
 
-class _Item(NamedTuple):
+class _Item(msgspec.Struct, gc=False):
     """A line that was understood; every number is a magnitude."""
 
     micros: int
@@ -114,8 +114,8 @@ class OrderMaker:
     """
 
     def __init__(self, *, shop: str, source: str, currency: str | None, discount_sign: int = 1) -> None:
+        self.source = source
         self._shop = shop
-        self._source = source
         self._currency = currency
         self._discount_sign = discount_sign
 
@@ -167,17 +167,17 @@ class OrderMaker:
         pieces = 1 if pieces is None else pieces
         refund = pieces < 0 or signed < 0
         return _Item(
-            micros=micros,
-            customer_id=customer,
-            product_id=product,
-            name=name[:MAX_LABEL_CHARACTERS] if name else None,
-            category=category[:MAX_LABEL_CHARACTERS] if category else None,
-            quantity=abs(pieces),
-            unit_price=each if isinstance(each, int) and each >= 0 else None,
-            amount=size,
-            discount=self._discount(discount, currency, size, refund=refund) if discount else 0,
-            country=country,
-            refund=refund,
+            micros,
+            customer,
+            product,
+            name[:MAX_LABEL_CHARACTERS] if name else None,
+            category[:MAX_LABEL_CHARACTERS] if category else None,
+            abs(pieces),
+            each if isinstance(each, int) and each >= 0 else None,
+            size,
+            self._discount(discount, currency, size, refund=refund) if discount else 0,
+            country,
+            refund,
         )
 
     def _discount(self, text: str, currency: str, amount: Amount, *, refund: bool) -> Amount:
@@ -265,9 +265,9 @@ class OrderMaker:
 
     def _sealed(self, event: OrderCreated | OrderRefunded, micros: int, reference: str, lines: int) -> Envelope:
         envelope = event.seal(
-            id=money_id(self._shop, self._source, event.order_id, event.event_name, reference),
+            id=money_id(self._shop, self.source, event.order_id, event.event_name, reference),
             shop=self._shop,
-            source=self._source,
+            source=self.source,
             origin="",  # the write-ahead log numbers it
             occurred_at=EPOCH + timedelta(microseconds=micros),
             received_at=now(),

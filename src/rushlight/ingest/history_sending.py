@@ -39,6 +39,9 @@ class Acceptor(Protocol):
     async def accept(self, envelopes: Sequence[Envelope], /) -> object:
         """Take events: they are on disk when this returns; Unavailable when there is no room."""
 
+    def reject(self, source: str, reason: str, count: int = 1) -> None:
+        """Count what was turned away, for the ledger."""
+
     async def settled(self) -> None:
         """Wait until everything that was accepted has its terminal record."""
 
@@ -92,7 +95,7 @@ class Sending:
                 batch += made.envelopes
                 lines += len(order.lines)
                 self._tally.add(order.number, order.size, made)
-                self._work.report(made.faults)
+                self._reject(made.faults)
                 if len(batch) >= BATCH_EVENTS or lines >= BATCH_LINES:
                     await self._send(batch, lines)
                     batch, lines = [], 0
@@ -107,8 +110,13 @@ class Sending:
             field, code = ("", "record") if fault else ("order_id", "id")
             faults = [Fault(row=row, field=field, reason=fault or "is empty", code=code)]
             self._tally.fail(faults)
-            self._work.report(faults)
+            self._reject(faults)
         self._tally.homeless = True
+
+    def _reject(self, faults: Sequence[Fault]) -> None:
+        self._work.report(faults)
+        for fault in faults:
+            self._intake.reject(self._maker.source, fault.code)
 
     async def _send(self, batch: list[Envelope], lines: int) -> None:
         patience = Patience(self._intake)

@@ -2,6 +2,7 @@
 
 import uPlot from "uplot";
 import { Canvas, type Shape, amountAxis, timeAxis } from "./canvas.ts";
+import { type Mark, flag, hatch } from "./marks.ts";
 import { niceCeiling } from "./minutes.ts";
 import { calmMotion, palette, rem } from "./palette.ts";
 
@@ -9,11 +10,6 @@ const EASE_MS = 260;
 /** A bar that grows by a few pixels needs no more pictures than this. */
 const EASE_STEP_MS = 45;
 const LABEL_EVERY_SECONDS = 600;
-
-export interface Mark {
-  at: number;
-  kind: "info" | "fault" | "healed";
-}
 
 export interface Picture {
   /** Seconds since the epoch, one a minute. */
@@ -167,37 +163,4 @@ function everyTenMinutes(min: number, max: number): number[] {
   const first = Math.ceil((min + 120) / LABEL_EVERY_SECONDS) * LABEL_EVERY_SECONDS;
   const count = Math.floor((max - first) / LABEL_EVERY_SECONDS) + 1;
   return Array.from({ length: Math.max(0, count) }, (_, i) => first + i * LABEL_EVERY_SECONDS);
-}
-
-/** Diagonal amber lines over the time that is not yet counted. */
-function hatch(plot: uPlot, from: number, to: number): void {
-  const { ctx, bbox } = plot;
-  const left = plot.valToPos(from, "x", true);
-  const width = Math.max(plot.valToPos(to, "x", true) - left, uPlot.pxRatio * 4);
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(left, bbox.top, width, bbox.height);
-  ctx.clip();
-  ctx.strokeStyle = palette().amber;
-  ctx.lineWidth = uPlot.pxRatio * 1.25;
-  ctx.beginPath();
-  const step = uPlot.pxRatio * 6;
-  for (let x = left - bbox.height; x < left + width; x += step) {
-    ctx.moveTo(x, bbox.top + bbox.height);
-    ctx.lineTo(x + bbox.height, bbox.top);
-  }
-  ctx.stroke();
-  ctx.restore();
-}
-
-/** A thin line with a small pennant where something was announced. */
-function flag(plot: uPlot, mark: Mark): void {
-  const { ctx, bbox } = plot;
-  const x = Math.round(plot.valToPos(mark.at, "x", true));
-  const colours = palette();
-  ctx.fillStyle = mark.kind === "fault" ? colours.red : mark.kind === "healed" ? colours.accent : colours.quiet;
-  ctx.fillRect(x, bbox.top, uPlot.pxRatio, bbox.height);
-  ctx.beginPath();
-  ctx.arc(x + uPlot.pxRatio / 2, bbox.top, uPlot.pxRatio * 3, 0, 2 * Math.PI);
-  ctx.fill();
 }

@@ -6,7 +6,7 @@ import type { Line } from "./freshness.ts";
 import type { Board, Frame } from "./wire.ts";
 
 const RESYNC_AGAIN_MS = 2_000;
-const REFUSED_AGAIN_MS = 5_000;
+const TURNED_AWAY_AGAIN_MS = 3_000;
 
 export class Connection {
   /** What the server said when it would not let us in. */
@@ -52,16 +52,19 @@ export class Connection {
   // At the end of a connection, not at the start of the next: the first snapshot may come before "connect" is told.
   #disconnected(): void {
     this.#feed.restart();
+    this.#again();
     this.changed();
   }
 
   #failed(error: Error): void {
-    // An active socket tries again by itself; a refused one does not.
-    if (!this.#socket.active) {
-      this.refusal = `The server refused: ${error.message}`;
-      setTimeout(() => this.#socket.connect(), REFUSED_AGAIN_MS);
-    }
+    if (!this.#socket.active) this.refusal = `The server refused: ${error.message}`;
+    this.#again();
     this.changed();
+  }
+
+  /** A socket that the server itself closed or refused does not try again by itself; any other does. */
+  #again(): void {
+    if (!this.#socket.active) setTimeout(() => this.#socket.connect(), TURNED_AWAY_AGAIN_MS);
   }
 
   #take(frame: Frame): void {

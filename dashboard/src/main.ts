@@ -4,7 +4,14 @@ import "@fontsource-variable/hanken-grotesk/index.css";
 import "uplot/dist/uPlot.min.css";
 import "./base.css";
 import "./frame.css";
-import "./tiles.css";
+import "./tile.css";
+import "./sales.css";
+import "./funnel.css";
+import "./chart.css";
+import "./products.css";
+import "./ledger.css";
+import "./latest.css";
+import "./welcome.css";
 
 import { formatCount, plural } from "./count.ts";
 import { need, put, show } from "./dom.ts";

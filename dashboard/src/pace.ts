@@ -1,9 +1,10 @@
 /** Revenue and orders per minute over the last hour, with what was announced and what is not yet complete. */
 
-import { Bars, type Mark, type Picture } from "./bars.ts";
+import { Bars, type Picture } from "./bars.ts";
 import { formatCount } from "./count.ts";
 import { need, put } from "./dom.ts";
 import { type Line, freshness } from "./freshness.ts";
+import type { Mark } from "./marks.ts";
 import { type Minutes, lastMinutes, ordersPerMinute } from "./minutes.ts";
 import { formatMoney, formatScale, magnitude } from "./money.ts";
 import { formatMinute } from "./time.ts";

@@ -14,6 +14,7 @@ import msgspec
 from rushlight.bus.appender import Appender
 from rushlight.errors import RushlightError, Unavailable
 from rushlight.orders.http import (
+    Bodies,
     Disconnected,
     Receive,
     Refused,
@@ -21,7 +22,6 @@ from rushlight.orders.http import (
     Send,
     answer,
     answer_error,
-    read_body,
     read_head,
 )
 from rushlight.orders.openapi import document
@@ -48,6 +48,7 @@ class _Open(NamedTuple):
     database: Database
     appender: Appender | None
     service: OrderService
+    bodies: Bodies
 
 
 class OrdersApp:
@@ -71,16 +72,17 @@ class OrdersApp:
             Unavailable: MongoDB does not answer. SetupError: the database has another number of partitions.
         """
         settings = self._settings
-        database = await Database.connect(settings, role="orders")
+        database = await Database.connect_orders(settings, role="orders")
         appender = Appender(settings.redis_url) if settings.redis_url else None
-        self._open = _Open(database, appender, OrderService(database.orders, settings.partitions, appender))
+        self._open = _Open(database, appender, OrderService(database.orders, settings.partitions, appender), Bodies())
 
     async def stop(self) -> None:
         """Answer what is on its way, then disconnect."""
         if self._open is None:
             return
-        database, appender, service = self._open
+        database, appender, service, bodies = self._open
         await service.close()
+        bodies.close()
         self._open = None
         if appender is not None:
             await appender.close()
@@ -116,15 +118,15 @@ class OrdersApp:
         path: str = scope["path"]
         if path == "/orders":
             _allow(scope, "POST")
-            head = read_head(scope)
-            body = await read_body(receive, head)
-            await _send(send, 201, await self._service.create(body, read_key(head.key)))
+            head, opened = read_head(scope), self._opened
+            body = await opened.bodies.read(receive, head)
+            await _send(send, 201, await opened.service.create(body, read_key(head.key)))
             return
         parts = path.split("/")
         if len(parts) in {3, 4} and parts[1] == "orders" and ORDER_ID.match(parts[2]):
             if len(parts) == 3:
                 _allow(scope, "GET")
-                await _send(send, 200, await self._service.find(parts[2]))
+                await _send(send, 200, await self._opened.service.find(parts[2]))
                 return
             if parts[3] in _CHANGES:
                 _allow(scope, "POST")
@@ -133,10 +135,10 @@ class OrdersApp:
         await self._other(path, scope, send)
 
     async def _change(self, order_id: str, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
-        head = read_head(scope)
-        body = await read_body(receive, head)
+        head, opened = read_head(scope), self._opened
+        body = await opened.bodies.read(receive, head)
         decide = _CHANGES[kind](body)
-        await _send(send, 200, await self._service.change(order_id, kind, body, read_key(head.key), decide))
+        await _send(send, 200, await opened.service.change(order_id, kind, body, read_key(head.key), decide))
 
     async def _other(self, path: str, scope: Scope, send: Send) -> None:
         if path == "/openapi.json":
@@ -156,10 +158,10 @@ class OrdersApp:
         await answer(send, 200 if ready else 503, msgspec.json.encode(state))
 
     @property
-    def _service(self) -> OrderService:
+    def _opened(self) -> _Open:
         if self._open is None:
             raise Unavailable("the order service is starting or stopping")
-        return self._open.service
+        return self._open
 
 
 def _pay(body: bytes) -> Decision:

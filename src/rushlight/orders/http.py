@@ -75,21 +75,55 @@ def read_head(scope: Scope) -> Head:
     return Head(key, kind is not None and _is_json(kind), length)
 
 
-async def read_body(receive: Receive, head: Head) -> bytes:
-    """The whole body.
+class Bodies:
+    """Reads bodies; one timer watches over all of them, since one for each would cost more than most bodies do."""
 
-    Raises:
-        Refused: it is too large, too slow, or not declared as JSON.
-        Disconnected: the client left.
-    """
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._since: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._watch: asyncio.TimerHandle | None = None
+
+    async def read(self, receive: Receive, head: Head) -> bytes:
+        """The whole body.
+
+        Raises:
+            Refused: it is too large, too slow, or not declared as JSON.
+            Disconnected: the client left.
+        """
+        task = asyncio.current_task(self._loop)
+        if task is None:
+            raise RuntimeError("bodies are read in tasks")
+        self._since[task] = self._loop.time()
+        if self._watch is None:
+            self._watch = self._loop.call_later(BODY_TIMEOUT_SECONDS / 10, self._expire)
+        try:
             body = await _collect(receive)
-    except TimeoutError as error:
-        raise Refused(408, "timeout", f"the body did not come within {BODY_TIMEOUT_SECONDS:.0f} s") from error
-    if body and not head.has_json:
-        raise Refused(415, "content_type", "send the body as Content-Type: application/json")
-    return body
+        except asyncio.CancelledError as error:
+            if task not in self._late:
+                raise
+            task.uncancel()
+            raise Refused(408, "timeout", f"the body did not come within {BODY_TIMEOUT_SECONDS:.0f} s") from error
+        finally:
+            del self._since[task]
+            self._late.discard(task)
+        if body and not head.has_json:
+            raise Refused(415, "content_type", "send the body as Content-Type: application/json")
+        return body
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _expire(self) -> None:
+        before = self._loop.time() - BODY_TIMEOUT_SECONDS
+        for task, since in self._since.items():
+            if since <= before and task not in self._late:
+                self._late.add(task)
+                task.cancel()
+        again = bool(self._since)
+        self._watch = self._loop.call_later(BODY_TIMEOUT_SECONDS / 10, self._expire) if again else None
 
 
 async def answer(send: Send, status: int, body: bytes, headers: Headers | None = None) -> None:

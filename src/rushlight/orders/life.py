@@ -9,6 +9,7 @@ failed payment, cancellation and refund; ``request``, the fingerprint by which a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,7 @@ def view(order: Document, operations: int | None = None) -> bytes:
 
     The same document and number always give the same bytes; amounts are decimal strings.
     """
-    text = _Text(order["currency"])
+    text = _texts(order["currency"])
     done = order["operations"][:operations]
     life = life_of(order, operations) if done else None
     answer: dict[str, Any] = {
@@ -122,23 +123,16 @@ def view(order: Document, operations: int | None = None) -> bytes:
     return _encode(answer)
 
 
-class _Text:
-    """Decimal strings of one currency, its digits looked up once an order."""
-
-    __slots__ = ("_places", "_scale")
-
-    def __init__(self, currency: str) -> None:
-        self._places = digits(currency)
-        self._scale = 10**self._places
-
-    def __call__(self, minor: int) -> str:
-        places = self._places
-        if not places:
-            return str(minor)
-        return f"{minor // self._scale}.{minor % self._scale:0{places}d}"
+def _texts(currency: str) -> Callable[[int], str]:
+    """What makes decimal strings of one currency's amounts, its digits looked up once an order."""
+    places = digits(currency)
+    if not places:
+        return str
+    form, scale = f"%d.%0{places}d", 10**places
+    return lambda minor: form % divmod(minor, scale)
 
 
-def _line(line: Document, text: _Text) -> Document:
+def _line(line: Document, text: Callable[[int], str]) -> Document:
     unit_price = line.get("unitPrice")
     return {
         "productId": line["productId"],
@@ -151,7 +145,7 @@ def _line(line: Document, text: _Text) -> Document:
     }
 
 
-def _payment(entry: Document, text: _Text) -> Document:
+def _payment(entry: Document, text: Callable[[int], str]) -> Document:
     if entry["kind"] == FAIL:
         return {
             "paymentId": entry["paymentId"],
@@ -162,7 +156,7 @@ def _payment(entry: Document, text: _Text) -> Document:
     return {"paymentId": entry["paymentId"], "failed": False, "amount": text(entry["amount"]), "at": entry["at"]}
 
 
-def _refund_view(entry: Document, order: Document, text: _Text) -> Document:
+def _refund_view(entry: Document, order: Document, text: Callable[[int], str]) -> Document:
     return {
         "refundId": entry["refundId"],
         "amount": text(entry["amount"] + entry["tax"] + entry["shipping"]),

@@ -34,11 +34,21 @@ def price(order: NewOrder) -> Priced:
     """
     currency = order.currency
     digits(currency)
-    amounts = [_amount(line, currency, index) for index, line in enumerate(order.lines)]
-    discounts = [_line_discount(line, currency, index, amounts[index]) for index, line in enumerate(order.lines)]
-    gross = sum(amounts)
+    unit_prices = [
+        None if line.unit_price is None else positive(line.unit_price, currency, "lines[%d].unitPrice", index)
+        for index, line in enumerate(order.lines)
+    ]
+    amounts = [
+        _amount(line, unit_price, currency, index)
+        for index, (line, unit_price) in enumerate(zip(order.lines, unit_prices, strict=True))
+    ]
+    discounts = [
+        0 if line.discount is None else _line_discount(line.discount, currency, index, amounts[index])
+        for index, line in enumerate(order.lines)
+    ]
     if order.discount is not None:
         discounts = _spread(order.discount, currency, amounts, discounts)
+    gross = sum(amounts)
     tax = 0 if order.tax is None else positive(order.tax, currency, "tax")
     shipping = 0 if order.shipping is None else positive(order.shipping, currency, "shipping")
     if gross + tax + shipping > MAX_MINOR_UNITS:
@@ -49,36 +59,48 @@ def price(order: NewOrder) -> Priced:
             quantity=line.quantity,
             amount=amount,
             discount=discount,
-            unit_price=None if line.unit_price is None else to_minor(line.unit_price, currency),
+            unit_price=unit_price,
             name=line.name,
             category=line.category,
         )
-        for line, amount, discount in zip(order.lines, amounts, discounts, strict=True)
+        for line, unit_price, amount, discount in zip(order.lines, unit_prices, amounts, discounts, strict=True)
     ]
     return Priced(lines, gross, sum(discounts), tax, shipping)
 
 
-def positive(value: Amount, currency: str, field: str) -> int:
+def positive(value: Amount, currency: str, field: str, index: int | None = None) -> int:
     """Minor units of an amount that may not be negative.
 
+    Args:
+        value: what was sent.
+        currency: ISO 4217 code.
+        field: the name that an error gives; with an ``index``, a pattern for it.
+
     Raises:
-        Rejected: it is, or is no amount of this currency.
+        Rejected: it is negative, or no amount of this currency.
     """
-    minor = to_minor(value, currency, field=field)
+    try:
+        minor = to_minor(value, currency)
+    except Rejected as error:
+        raise Rejected(error.reason, field=_field(field, index), code=error.code) from error
     if minor < 0:
-        raise Rejected("must not be negative", field=field, code="amount")
+        raise Rejected("must not be negative", field=_field(field, index), code="amount")
     return minor
 
 
-def _amount(line: OrderLine, currency: str, index: int) -> int:
-    if line.unit_price is None:
+def _field(pattern: str, index: int | None) -> str:
+    return pattern if index is None else pattern % index
+
+
+def _amount(line: OrderLine, unit_price: int | None, currency: str, index: int) -> int:
+    if unit_price is None:
         if line.amount is None:
             raise Rejected("unitPrice or amount is required", field=f"lines[{index}].unitPrice", code="missing")
-        return positive(line.amount, currency, f"lines[{index}].amount")
-    amount = positive(line.unit_price, currency, f"lines[{index}].unitPrice") * line.quantity
+        return positive(line.amount, currency, "lines[%d].amount", index)
+    amount = unit_price * line.quantity
     if amount > MAX_MINOR_UNITS:
         raise Rejected("the amount is too large", field=f"lines[{index}].unitPrice", code="amount")
-    if line.amount is not None and positive(line.amount, currency, f"lines[{index}].amount") != amount:
+    if line.amount is not None and positive(line.amount, currency, "lines[%d].amount", index) != amount:
         expected = to_text(amount, currency)
         raise Rejected(
             f"is not quantity times unitPrice ({expected}); leave one of the two out",
@@ -88,13 +110,11 @@ def _amount(line: OrderLine, currency: str, index: int) -> int:
     return amount
 
 
-def _line_discount(line: OrderLine, currency: str, index: int, amount: int) -> int:
-    if line.discount is None:
-        return 0
-    field = f"lines[{index}].discount"
-    discount = positive(line.discount, currency, field)
+def _line_discount(value: Amount, currency: str, index: int, amount: int) -> int:
+    discount = positive(value, currency, "lines[%d].discount", index)
     if discount > amount:
-        raise Rejected(f"is more than the line's amount ({to_text(amount, currency)})", field=field, code="amount")
+        reason = f"is more than the line's amount ({to_text(amount, currency)})"
+        raise Rejected(reason, field=f"lines[{index}].discount", code="amount")
     return discount
 
 

@@ -146,13 +146,11 @@ class OrderService:
 
     def _document(self, request: NewOrder, priced: Priced, body: bytes, key: str | None) -> Document:
         order_id = request.order_id or (_derived(request.shop, "create", key) if key else _generated())
-        at = now()
         order: Document = {
             "_id": order_id,
             "shop": request.shop,
             "status": CREATED,
             "currency": request.currency,
-            "createdAt": at,
             "lines": msgspec.to_builtins(priced.lines),
             "gross": priced.gross,
             "discounts": priced.discounts,
@@ -171,7 +169,9 @@ class OrderService:
         if request.country is not None:
             order["country"] = request.country
         events = _events(order_id, request, priced)
-        return Outbox.attach(order, *events, shop=request.shop, partitions=self._partitions, occurred_at=at)
+        Outbox.attach(order, *events, shop=request.shop, partitions=self._partitions)
+        order["createdAt"] = order["outbox"][0]["at"]
+        return order
 
     def _fingerprint(self, body: bytes, key: str | None) -> Document:
         # Without a key nothing says that two requests are one: only this very request may find its own order.

@@ -97,6 +97,27 @@ class Database:
             raise Unavailable(f"MongoDB does not answer as a replica set's primary: {error}") from error
         return database
 
+    @classmethod
+    async def connect_orders(cls, settings: Settings, *, role: str) -> Database:
+        """Connect only to where the orders live, so that a checkout depends on no other database.
+
+        Args:
+            settings: must have ``orders_mongo_url`` or ``mongo_url``.
+            role: shown in the server's list of connections.
+
+        Raises:
+            Unavailable: no primary answers.
+            SetupError: the database belongs to another number of partitions.
+        """
+        client = _client(settings.orders_mongo_url or settings.mongo_url or "", role)
+        database = cls(client, client, settings.database)
+        try:
+            await database._prepare_orders(settings.partitions)
+        except PyMongoError as error:
+            await database.close()
+            raise Unavailable(f"MongoDB does not answer as a replica set's primary: {error}") from error
+        return database
+
     def projection(self, name: str) -> Collection:
         """The collection of one projection's documents."""
         return self.client[self.name][f"projection.{name}"]
@@ -115,9 +136,14 @@ class Database:
         for name in [*wanted, "projection.money", "projection.behaviour"]:
             if name not in existing:
                 await self._create(self.client, name)
+        await self._check_partitions(self.client, partitions)
+        await self._prepare_orders(partitions)
+
+    async def _prepare_orders(self, partitions: int) -> None:
+        # Orders in a database of their own carry partition numbers too, so that one is bound to their count as well.
         if "orders" not in set(await self.orders_client[self.name].list_collection_names()):
             await self._create(self.orders_client, "orders")
-        await self._check_partitions(partitions)
+        await self._check_partitions(self.orders_client, partitions)
 
     async def _create(self, client: AsyncMongoClient[Document], name: str) -> None:
         try:
@@ -128,8 +154,8 @@ class Database:
         if indexes := INDEXES.get(name):
             await client[self.name][name].create_indexes(indexes)
 
-    async def _check_partitions(self, partitions: int) -> None:
-        fixed = await self.meta.find_one_and_update(
+    async def _check_partitions(self, client: AsyncMongoClient[Document], partitions: int) -> None:
+        fixed = await client[self.name][META].find_one_and_update(
             {"_id": "partitions"}, {"$setOnInsert": {"count": partitions}}, upsert=True, return_document=True
         )
         if fixed and fixed["count"] != partitions:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from pymongo import UpdateOne
 
-from rushlight.events.envelope import Envelope, encode, now
+from rushlight.events.catalogue import Behaviour
+from rushlight.events.envelope import Envelope, encode, millisecond, now
 from rushlight.events.event import Event
 from rushlight.events.ids import event_id, money_id, partition_of
 from rushlight.settings import DEFAULT_SHOP
@@ -100,20 +101,29 @@ def _entries(
 ) -> tuple[list[Document], int]:
     order_id, emitted, version = str(order["_id"]), order.get("emitted", 0), order.get("versions", 0)
     received = now()
+    occurred = millisecond(occurred_at) if occurred_at else received
     entries = []
     for number, event in enumerate(events, start=emitted + 1):
-        own = event.aggregate_id == order_id
+        aggregate_id = event.aggregate_id
+        # A visitor may have an order's id; what the visitor does is not the order's own all the same.
+        own = aggregate_id == order_id and not isinstance(event, Behaviour)
         version += own
-        envelope = event.seal(
+        envelope = Envelope(
             id=_id(event, shop, source, order_id, number, own=own),
+            name=event.event_name,
+            aggregate_id=aggregate_id,
+            payload=event,  # type: ignore[arg-type]  # encoded at once, to the bytes that its payload would give
+            occurred_at=occurred,
+            received_at=received,
             shop=shop,
             source=source,
             origin=f"{ORIGIN}{order_id}:{number}",
-            occurred_at=occurred_at,
-            received_at=received,
+            schema=event.schema,
             version=version if own else None,
+            visitor_id=getattr(event, "visitor_id", None),
+            customer_id=getattr(event, "customer_id", None),
         )
-        partition = partition_of(shop, envelope.aggregate_id, partitions)
+        partition = partition_of(shop, aggregate_id, partitions)
         entries.append({"n": number, "p": partition, "at": received, "e": encode(envelope).decode()})
     return entries, version
 

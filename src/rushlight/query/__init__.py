@@ -1,0 +1,1 @@
+"""How figures are read: one answer is one snapshot, summed over the partitions, and says how complete it is."""

@@ -1,0 +1,99 @@
+"""The shapes of the API's answers; each says how complete it is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from rushlight.query.customers import CustomerSales
+from rushlight.query.freshness import CompleteTo
+from rushlight.query.funnel import FunnelStep
+from rushlight.query.notices import Notice
+from rushlight.query.products import Product
+from rushlight.query.sales import Point, Sales, Step
+from rushlight.query.trail import StoredEvent
+from rushlight.store.ledger import Ledger
+
+
+class Answer(msgspec.Struct, rename="camel", kw_only=True):
+    """Every answer: up to which received time it holds every acknowledged event."""
+
+    complete_to: CompleteTo
+
+
+class RangeAnswer(Answer, kw_only=True):
+    """An answer about a range, which it repeats: ``from`` inclusive, ``to`` exclusive."""
+
+    start: datetime = msgspec.field(name="from")
+    end: datetime = msgspec.field(name="to")
+
+
+class SummaryAnswer(RangeAnswer, kw_only=True):
+    """Sales by currency; ``warnings`` says what else one should know of the figures."""
+
+    currencies: dict[str, Sales]
+    warnings: list[str]
+
+
+class SeriesAnswer(RangeAnswer, kw_only=True):
+    """Sales by currency and step; steps without sales are left out."""
+
+    step: Step
+    time_zone: str
+    currencies: dict[str, list[Point]]
+    warnings: list[str]
+
+
+class ProductsAnswer(RangeAnswer, kw_only=True):
+    """A page of products; ``total`` counts all of them."""
+
+    total: int
+    products: list[Product]
+
+
+class FunnelAnswer(RangeAnswer, kw_only=True):
+    """Visitor sessions that began in the range, by the furthest step."""
+
+    steps: list[FunnelStep]
+
+
+class CustomerAnswer(Answer, kw_only=True):
+    """One customer's historic lifetime value by currency."""
+
+    customer_id: str
+    first_order_at: datetime | None
+    last_order_at: datetime | None
+    currencies: dict[str, CustomerSales]
+
+
+class EventsAnswer(Answer, kw_only=True):
+    """A page of the audit trail.
+
+    Attributes:
+        next: cursor of the next page; null when this was the last one for now.
+        cursor: the place after this page, for asking again later.
+    """
+
+    events: list[StoredEvent]
+    next: str | None
+    cursor: str
+
+
+class LedgerAnswer(Ledger, kw_only=True, rename="camel"):
+    """The ledger, and how complete the figures are."""
+
+    complete_to: CompleteTo
+
+
+class NoticesAnswer(Answer, kw_only=True):
+    """The newest lines of the board."""
+
+    notices: list[Notice]
+
+
+class Health(msgspec.Struct, rename="camel", kw_only=True):
+    """Whether this process is up, and whether it can do its work; ``reason`` says why not."""
+
+    status: str
+    reason: str = ""

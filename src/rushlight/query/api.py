@@ -1,0 +1,64 @@
+"""The query API as one ASGI application: ``/api/v1``, ``/health`` and its own documentation at ``/docs``."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from bson.int64 import Int64
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Tag
+
+from rushlight.query.docs import POLICY, DocsPage
+from rushlight.query.failures import HANDLERS
+from rushlight.query.figures import Figures
+from rushlight.query.health import Checks, get_live, get_ready
+from rushlight.query.routes import ROUTES
+from rushlight.settings import Settings
+from rushlight.store.database import Database
+
+MAX_BODY_BYTES = 16 * 1024
+DESCRIPTION = (
+    "Figures of a shop, each a fold of the journal and each answer one snapshot. Times are ISO 8601 with offset, "
+    "`from` is inclusive and `to` exclusive, on whole minutes. Amounts are decimal strings with the currency's digits. "
+    "`completeTo` says up to which received time an answer holds every acknowledged event."
+)
+
+
+def build(
+    database: Database, settings: Settings, *, figures: Figures | None = None, checks: Checks | None = None
+) -> Litestar:
+    """The application; the caller keeps the database open for as long as it serves.
+
+    Args:
+        figures: shared with the live board, so that both read with the same care. checks: for ``/health/ready``.
+    """
+    reader = figures or Figures(database, settings)
+    ready = dict(checks or {})
+    return Litestar(
+        route_handlers=[ROUTES, get_live, get_ready],
+        dependencies={
+            "figures": Provide(lambda: reader, sync_to_thread=False),
+            "checks": Provide(lambda: ready, sync_to_thread=False),
+        },
+        exception_handlers=HANDLERS,
+        type_encoders={Int64: int},
+        request_max_body_size=MAX_BODY_BYTES,
+        response_headers={
+            "cache-control": "no-store",
+            "content-security-policy": POLICY,
+            "x-content-type-options": "nosniff",
+        },
+        openapi_config=OpenAPIConfig(
+            title="Rushlight",
+            version=version("rushlight"),
+            description=DESCRIPTION,
+            path="/docs",
+            tags=[Tag(name="figures")],
+            use_handler_docstrings=True,
+            render_plugins=[DocsPage(path="/"), JsonRenderPlugin(path="/openapi.json")],
+        ),
+        debug=False,
+    )

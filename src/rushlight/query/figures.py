@@ -1,0 +1,97 @@
+"""The reading side of one process: opens views, each one snapshot, within a deadline and a bounded number at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pymongo
+from pymongo.errors import ExecutionTimeout, NetworkTimeout, OperationFailure, PyMongoError, WaitQueueTimeoutError
+
+from rushlight.errors import Unavailable
+from rushlight.query.freshness import Freshness, live_generations
+from rushlight.query.view import Moment, Scope, View
+from rushlight.settings import Settings
+from rushlight.store.clock import server_time
+from rushlight.store.database import Database
+from rushlight.store.ledger import LedgerReader
+
+QUERY_SECONDS = 5.0
+MAX_QUERIES = 8
+# The snapshot has been given up, or a collection was changed after it: the next one will do.
+SNAPSHOT_GONE = frozenset({239, 246})
+SNAPSHOT_RETRIES = 2
+
+T = TypeVar("T")
+ViewMaker = Callable[[Database, Scope, Moment, set[tuple[str, str, str]]], View]
+
+
+class Figures:
+    """Everything that is read in one process goes through one of these.
+
+    Attributes:
+        ledger: reads the ledger. freshness: reads how complete the figures are.
+    """
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.database = database
+        self.settings = settings
+        self.freshness = Freshness(database)
+        self.ledger = LedgerReader(database)
+        self._currencies: set[tuple[str, str, str]] = set()
+        self._slots = asyncio.Semaphore(MAX_QUERIES)
+
+    async def read(
+        self,
+        shop: str,
+        query: Callable[[View], Awaitable[T]],
+        *,
+        seconds: float = QUERY_SECONDS,
+        view: ViewMaker = View,
+    ) -> T:
+        """Run a query on a view of its own.
+
+        Args:
+            shop: whose figures. seconds: deadline, waiting for a free slot included. view: makes the view.
+
+        Raises:
+            Unavailable: MongoDB does not answer, or not in time.
+        """
+        try:
+            with pymongo.timeout(seconds):
+                async with asyncio.timeout(seconds):
+                    await self._slots.acquire()
+                try:
+                    return await self._attempts(shop, query, view)
+                finally:
+                    self._slots.release()
+        except (PyMongoError, TimeoutError) as error:
+            raise unavailable(error, seconds) from error
+
+    async def _attempts(self, shop: str, query: Callable[[View], Awaitable[T]], view: ViewMaker) -> T:
+        for _ in range(SNAPSHOT_RETRIES):
+            try:
+                return await self._attempt(shop, query, view)
+            except OperationFailure as error:
+                if error.code not in SNAPSHOT_GONE:
+                    raise
+        return await self._attempt(shop, query, view)
+
+    async def _attempt(self, shop: str, query: Callable[[View], Awaitable[T]], view: ViewMaker) -> T:
+        complete_to = await self.freshness.read()
+        present = await server_time(self.database)
+        async with self.database.client.start_session(snapshot=True) as session:
+            generations = await live_generations(self.database, session)
+            source = self.settings.shop(shop).source_of_record
+            scope = Scope(shop, source, self.settings.partitions, generations)
+            moment = Moment(session, complete_to, present)
+            return await query(view(self.database, scope, moment, self._currencies))
+
+
+def unavailable(error: Exception, seconds: float) -> Unavailable:
+    """What to tell whoever asked, when MongoDB did not answer."""
+    too_long = isinstance(error, ExecutionTimeout | NetworkTimeout | WaitQueueTimeoutError | TimeoutError)
+    if too_long or getattr(error, "timeout", False):
+        return Unavailable(f"this took longer than {seconds:g} s; ask for less, or try again later")
+    return Unavailable("MongoDB does not answer")

@@ -1,0 +1,273 @@
+"""The routes of the query API: they parse, ask one view, and shape the answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pymongo
+from litestar import Request, Router, get, post
+from litestar.exceptions import NotAuthorizedException, NotFoundException
+from litestar.params import Dependency, Parameter
+
+from rushlight.errors import Rejected
+from rushlight.query import notices as board
+from rushlight.query.answers import (
+    CustomerAnswer,
+    EventsAnswer,
+    FunnelAnswer,
+    LedgerAnswer,
+    NoticesAnswer,
+    ProductsAnswer,
+    SeriesAnswer,
+    SummaryAnswer,
+)
+from rushlight.query.customers import customer
+from rushlight.query.figures import Figures
+from rushlight.query.funnel import funnel
+from rushlight.query.notices import NewNotice, Notice
+from rushlight.query.products import Sort, products
+from rushlight.query.sales import Step, check_step, series, summary, warnings
+from rushlight.query.span import Span, parse_span, require_quarters
+from rushlight.query.trail import trail
+from rushlight.query.view import View
+from rushlight.query.zones import zone
+from rushlight.settings import DEFAULT_SHOP, SHOP_ID
+from rushlight.store.clock import server_time
+
+PRODUCTS_SECONDS = 30.0
+LEDGER_SECONDS = 20.0
+MAX_PRODUCTS = 500
+MAX_OFFSET = 100_000
+MAX_EVENTS = 500
+MAX_NAME_CHARACTERS = 256
+SHOWN_NOTICES = 50
+BEARER = "bearer "
+
+Reader = Annotated[Figures, Dependency(skip_validation=True)]
+From = Annotated[
+    str | None,
+    Parameter(
+        query="from",
+        description="Begin, inclusive: ISO 8601 with offset, on a whole minute. Default: the shop's local midnight.",
+    ),
+]
+To = Annotated[
+    str | None,
+    Parameter(query="to", description="End, exclusive: as `from`. Default: the local midnight that follows."),
+]
+ShopId = Annotated[str, Parameter(query="shop", max_length=63, description="The shop. Default: the shop `default`.")]
+
+
+def _shop(shop: str) -> str:
+    if not SHOP_ID.match(shop):
+        raise Rejected("must be lower-case letters, digits and hyphens, at most 63", field="shop")
+    return shop
+
+
+async def _span(figures: Figures, shop: str, start: str | None, end: str | None) -> Span:
+    local = zone(figures.settings.shop(_shop(shop)).time_zone)
+    return parse_span(start or None, end or None, local=local, present=await server_time(figures.database))
+
+
+@get("/summary", summary="Sales of a range, by currency")
+async def get_summary(
+    figures: Reader, start: From = None, end: To = None, shop: ShopId = DEFAULT_SHOP
+) -> SummaryAnswer:
+    """Orders, units and amounts of the shop's source of record. `net = gross - discounts - refunds`; tax and shipping
+    stand apart; `aov = (gross - discounts) / orders`. Cancelled orders count nowhere.
+    """
+    span = await _span(figures, shop, start, end)
+
+    async def query(view: View) -> SummaryAnswer:
+        return SummaryAnswer(
+            complete_to=view.complete_to,
+            start=span.start,
+            end=span.end,
+            currencies=await summary(view, span),
+            warnings=await warnings(view, span),
+        )
+
+    return await figures.read(shop, query)
+
+
+@get("/series", summary="Sales of a range, step by step")
+async def get_series(
+    figures: Reader,
+    step: Annotated[Step, Parameter(query="step", description="Length of a step, cut at local boundaries.")],
+    start: From = None,
+    end: To = None,
+    shop: ShopId = DEFAULT_SHOP,
+    time_zone: Annotated[
+        str | None,
+        Parameter(query="timeZone", description="IANA time zone that cuts hours and days. Default: the shop's."),
+    ] = None,
+) -> SeriesAnswer:
+    """The counters of `summary` for every minute, hour or day that has any."""
+    span = await _span(figures, shop, start, end)
+    check_step(span, step)
+    local = zone(time_zone or figures.settings.shop(shop).time_zone)
+
+    async def query(view: View) -> SeriesAnswer:
+        return SeriesAnswer(
+            complete_to=view.complete_to,
+            start=span.start,
+            end=span.end,
+            step=step,
+            time_zone=local.key,
+            currencies=await series(view, span, step, local),
+            warnings=await warnings(view, span),
+        )
+
+    return await figures.read(shop, query)
+
+
+@get("/products", summary="What each product did in a range")
+async def get_products(
+    figures: Reader,
+    start: From = None,
+    end: To = None,
+    shop: ShopId = DEFAULT_SHOP,
+    sort: Annotated[
+        Sort,
+        Parameter(query="sort", description="`revenue` is net in the currency of most orders of the range."),
+    ] = "revenue",
+    limit: Annotated[int, Parameter(query="limit", ge=1, le=MAX_PRODUCTS)] = 50,
+    offset: Annotated[int, Parameter(query="offset", ge=0, le=MAX_OFFSET)] = 0,
+) -> ProductsAnswer:
+    """Views, additions to carts and sales by product, the greatest first. The range is in whole quarter-hours."""
+    span = require_quarters(await _span(figures, shop, start, end))
+
+    async def query(view: View) -> ProductsAnswer:
+        page = await products(view, span, sort=sort, limit=limit, offset=offset)
+        return ProductsAnswer(
+            complete_to=view.complete_to, start=span.start, end=span.end, total=page.total, products=page.products
+        )
+
+    return await figures.read(shop, query, seconds=PRODUCTS_SECONDS)
+
+
+@get("/customers/{customer_id:path}", summary="One customer's lifetime value")
+async def get_customer(
+    figures: Reader,
+    customer_id: Annotated[str, Parameter(description="The customer's id.")],
+    shop: ShopId = DEFAULT_SHOP,
+) -> CustomerAnswer:
+    """Historic lifetime value: `net` of all the customer's orders, by currency; 404 when there never was one."""
+    _shop(shop)
+    wanted = str(customer_id).removeprefix("/")
+    if not 0 < len(wanted) <= MAX_NAME_CHARACTERS:
+        raise Rejected(f"must have 1 to {MAX_NAME_CHARACTERS} characters", field="customer_id")
+
+    async def query(view: View) -> CustomerAnswer:
+        found = await customer(view, wanted)
+        if found is None:
+            raise NotFoundException("no order of this customer is known")
+        return CustomerAnswer(
+            complete_to=view.complete_to,
+            customer_id=wanted,
+            first_order_at=found.first_order_at,
+            last_order_at=found.last_order_at,
+            currencies=found.currencies,
+        )
+
+    return await figures.read(shop, query)
+
+
+@get("/funnel", summary="How far visitors come")
+async def get_funnel(figures: Reader, start: From = None, end: To = None, shop: ShopId = DEFAULT_SHOP) -> FunnelAnswer:
+    """Sessions that began in the range (in whole quarter-hours) and reached each step or a later one."""
+    span = require_quarters(await _span(figures, shop, start, end))
+
+    async def query(view: View) -> FunnelAnswer:
+        return FunnelAnswer(
+            complete_to=view.complete_to, start=span.start, end=span.end, steps=await funnel(view, span)
+        )
+
+    return await figures.read(shop, query)
+
+
+@get("/ledger", summary="Does every acknowledged event have its place?")
+async def get_ledger(figures: Reader) -> LedgerAnswer:
+    """`acknowledged = stored + duplicate + parked + dropped + pending`, each counted by itself, for every source of
+    all shops. While events flow the answer may take some seconds: until what was read can be compared.
+    """
+    with pymongo.timeout(LEDGER_SECONDS):
+        complete_to = await figures.freshness.read()
+        ledger = await figures.ledger.read(wait=True)
+    return LedgerAnswer(
+        complete_to=complete_to,
+        balanced=ledger.balanced,
+        as_of=ledger.as_of,
+        total=ledger.total,
+        sources=ledger.sources,
+        unreachable=ledger.unreachable,
+        rejected_by=ledger.rejected_by,
+    )
+
+
+@get("/events", summary="The audit trail")
+async def get_events(
+    figures: Reader,
+    shop: ShopId = DEFAULT_SHOP,
+    aggregate: Annotated[
+        str | None,
+        Parameter(query="aggregate", max_length=MAX_NAME_CHARACTERS, description="Order id, or visitor id."),
+    ] = None,
+    name: Annotated[str | None, Parameter(query="name", max_length=MAX_NAME_CHARACTERS)] = None,
+    after: Annotated[str | None, Parameter(query="after", description="Cursor of the page before.")] = None,
+    limit: Annotated[int, Parameter(query="limit", ge=1, le=MAX_EVENTS)] = 100,
+) -> EventsAnswer:
+    """Journal events from the oldest on; each aggregate's in order. Follow `next` until it is null; ask again later
+    with `cursor`. Amounts in payloads are integer minor units.
+    """
+
+    async def query(view: View) -> EventsAnswer:
+        page = await trail(view, aggregate=aggregate or None, name=name or None, after=after or None, limit=limit)
+        return EventsAnswer(
+            complete_to=view.complete_to,
+            events=page.events,
+            next=page.cursor if page.more else None,
+            cursor=page.cursor,
+        )
+
+    return await figures.read(_shop(shop), query)
+
+
+@get("/notices", summary="The newest lines of the board")
+async def get_notices(figures: Reader, shop: ShopId = DEFAULT_SHOP) -> NoticesAnswer:
+    """Newest first."""
+
+    async def query(view: View) -> NoticesAnswer:
+        lines = await board.latest(view.database, shop, SHOWN_NOTICES, view.session)
+        return NoticesAnswer(complete_to=view.complete_to, notices=lines)
+
+    return await figures.read(_shop(shop), query)
+
+
+@post("/notices", summary="Put a line on the board")
+async def post_notice(figures: Reader, request: Request[Any, Any, Any], data: NewNotice) -> Notice:
+    """Needs a secret key: `Authorization: Bearer sk_…`; the line goes to that key's shop."""
+    scheme = request.headers.get("authorization", "")
+    key = scheme[len(BEARER) :].strip() if scheme.lower().startswith(BEARER) else ""
+    shop = await board.shop_of_secret_key(figures.database, key) if key else None
+    if shop is None:
+        raise NotAuthorizedException(
+            "a secret key is needed: Authorization: Bearer sk_…", headers={"www-authenticate": "Bearer"}
+        )
+    return await board.post(figures.database, shop, data)
+
+
+ROUTES = Router(
+    path="/api/v1",
+    route_handlers=[
+        get_summary,
+        get_series,
+        get_products,
+        get_customer,
+        get_funnel,
+        get_ledger,
+        get_events,
+        get_notices,
+        post_notice,
+    ],
+)

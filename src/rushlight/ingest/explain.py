@@ -1,0 +1,29 @@
+"""A decoder's complaint in a sender's words: which field, what is wrong with it, and a word to count it by."""
+
+from __future__ import annotations
+
+import re
+
+from rushlight.errors import Rejected
+
+_MISPLACED = re.compile(r"Object (missing required|contains unknown) field `(.*?)`", re.DOTALL)
+MAX_REASON_CHARACTERS = 200
+
+
+def explained(error: Exception, *, inside: str = "") -> Rejected:
+    """The same as a Rejected.
+
+    Args:
+        error: msgspec's, whose message ends in the path of the field.
+        inside: path of what was decoded (``data``), which the field's path is put behind.
+    """
+    reason, _, place = str(error).partition(" - at `$")
+    path = f"{inside}{place.rstrip('`')}".lstrip(".")
+    if misplaced := _MISPLACED.match(reason):
+        missing, name = misplaced[1].startswith("missing"), misplaced[2][:80]
+        return Rejected(
+            "is required" if missing else "is not a field of this event",
+            field=f"{path}.{name}" if path else name,
+            code="missing" if missing else "unknown_field",
+        )
+    return Rejected(reason[:MAX_REASON_CHARACTERS], field=path)

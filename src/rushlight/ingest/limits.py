@@ -1,0 +1,87 @@
+"""How much a sender may put into one request, one event and one payload; beyond it is refused, never cut off."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from rushlight.errors import Rejected
+
+MAX_BODY_BYTES = 1 << 20
+MAX_INFLATED_BYTES = 4 << 20
+MAX_EVENT_BYTES = 64 << 10
+MAX_EVENTS = 2500
+MAX_DEPTH = 12
+MAX_KEYS = 400
+MAX_KEY_CHARACTERS = 128
+INT64 = 1 << 63
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+class TooLarge(Rejected):
+    """The whole request is beyond what one request may be (HTTP 413)."""
+
+
+def inflate(body: bytes) -> bytes:
+    """The body, unpacked when it is gzip, however it was labelled.
+
+    Raises:
+        TooLarge: it would unpack to more than 4 MiB.
+        Rejected: it begins like gzip and is not.
+    """
+    if not body.startswith(GZIP_MAGIC):
+        return body
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacker.decompress(body, MAX_INFLATED_BYTES + 1)
+    except zlib.error as error:
+        raise Rejected(f"the body is not gzip: {error}", code="gzip") from error
+    if len(unpacked) > MAX_INFLATED_BYTES:
+        raise TooLarge(f"the body unpacks to more than {MAX_INFLATED_BYTES >> 20} MiB", code="too_large")
+    if not unpacker.eof:
+        raise Rejected("the gzip body is cut off", code="gzip")
+    return unpacked
+
+
+def check_payload(value: Any, path: str) -> None:
+    """Refuse what the journal could not hold or a reader could not bear.
+
+    Raises:
+        Rejected: too deep, too many keys, a key that is too long or has a NUL, an integer beyond 64 bits.
+    """
+    keys = 0
+    level = [(path, value)]
+    for _ in range(MAX_DEPTH):
+        below: list[tuple[str, Any]] = []
+        for place, inner in level:
+            if isinstance(inner, dict):
+                keys += len(inner)
+                if keys > MAX_KEYS:
+                    raise Rejected(f"has more than {MAX_KEYS} keys", field=path, code="too_many_keys")
+                for key, child in inner.items():
+                    _check_key(key, place)
+                    below.append((f"{place}.{key}", child))
+            elif isinstance(inner, list):
+                below.extend((f"{place}[{index}]", child) for index, child in enumerate(inner))
+            elif isinstance(inner, int) and not -INT64 <= inner < INT64:
+                raise Rejected("is beyond 64 bits; send it as a string", field=place[:200], code="number")
+        if not below:
+            return
+        level = below
+    raise Rejected(f"is nested deeper than {MAX_DEPTH} levels", field=path, code="too_deep")
+
+
+def check_text(value: str | None, field: str) -> None:
+    """Refuse an id that cannot be seen in a list.
+
+    Raises:
+        Rejected: it has control characters.
+    """
+    if value is not None and not value.isprintable():
+        raise Rejected("must not contain control characters", field=field, code="text")
+
+
+def _check_key(key: str, place: str) -> None:
+    if len(key) > MAX_KEY_CHARACTERS or "\0" in key:
+        reason = f"has a key that is longer than {MAX_KEY_CHARACTERS} characters or contains a NUL"
+        raise Rejected(reason, field=place[:200], code="key")

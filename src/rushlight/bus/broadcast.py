@@ -15,6 +15,7 @@ from rushlight.errors import Unavailable
 CHANGES_CHANNEL = "rushlight:changes"
 PUBLISH_TIMEOUT_SECONDS = 0.5
 LISTEN_POLL_SECONDS = 1.0
+RETRY_SECONDS = 2.0
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -35,15 +36,20 @@ class Broadcaster:
 
     def __init__(self, url: str) -> None:
         self._link = Link(url)
+        self._silent_until = 0.0
 
     async def committed(self, change: Change, events: Iterable[tuple[str, bytes]]) -> None:
         """Tell that a commit happened, with each event's name and envelope JSON."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._silent_until:
+            return
         packed = [pack(("PUBLISH", event_channel(name), data)) for name, data in events]
         packed.append(pack(("PUBLISH", CHANGES_CHANNEL, msgspec.json.encode(change))))
         try:
             await self._link.exchange(b"".join(packed), len(packed), timeout_seconds=PUBLISH_TIMEOUT_SECONDS)
         except Unavailable:
-            return
+            # A commit must not wait for a server that nobody hears.
+            self._silent_until = loop.time() + RETRY_SECONDS
 
     async def close(self) -> None:
         """Drop the connection."""

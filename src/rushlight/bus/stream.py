@@ -17,7 +17,7 @@ from rushlight.bus.link import Link
 from rushlight.errors import Unavailable
 
 FIRST_ENTRY = "0-0"
-CALL_TIMEOUT_SECONDS = 1.5
+CALL_TIMEOUT_SECONDS = 1.0
 
 
 def stream_key(partition: int) -> str:

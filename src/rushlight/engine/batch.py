@@ -79,8 +79,9 @@ class Sorter:
         batch = Batch()
         candidates = self._decode(arrived, batch)
         fresh = await self._without_repeats(candidates, batch)
+        parked = set(self._parked)
         for candidate in await self._in_order(fresh, batch):
-            self._admit(candidate, batch)
+            self._admit(candidate, batch, parked)
         return batch
 
     def committed(self, batch: Batch) -> None:
@@ -171,16 +172,16 @@ class Sorter:
             known.update({aggregate: stored.get(aggregate, 0) for aggregate in unknown})
         return known
 
-    def _admit(self, candidate: Candidate, batch: Batch) -> None:
+    def _admit(self, candidate: Candidate, batch: Batch, parked: set[Aggregate]) -> None:
         event = candidate.event
         aggregate = _aggregate(event)
-        if aggregate in self._parked:
+        if aggregate in parked:
             batch.park(candidate, "an earlier event of the same aggregate is parked")
             return
         try:
             _check(event)
         except Rejected as error:
-            self._parked.add(aggregate)
+            parked.add(aggregate)
             batch.park(candidate, str(error))
         else:
             batch.accepted.append(candidate)

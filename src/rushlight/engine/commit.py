@@ -11,11 +11,10 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from bson.raw_bson import RawBSONDocument
-from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -25,6 +24,7 @@ from rushlight.engine.batch import Batch, Outcome
 from rushlight.engine.folding import Folded
 from rushlight.errors import Fenced, Retryable, Unavailable
 from rushlight.events.envelope import now
+from rushlight.store import bulk
 from rushlight.store.database import Database, Document
 from rushlight.store.positions import Position, Positions
 
@@ -110,9 +110,10 @@ class Committer:
             await self._move(before, work)
             if work.journal:
                 await self._database.journal.insert_many(work.journal, session=self._session)
-            for collection, writes in work.folded:
-                if writes:
-                    await collection.bulk_write(writes, ordered=False, session=self._session)
+            for collection, inserts, updates in work.folded:
+                if inserts:
+                    await collection.insert_many(inserts, ordered=False, session=self._session)
+                await bulk.update(collection, updates, session=self._session)
             await self._account(before.partition, work)
 
     async def _move(self, before: Position, work: Work) -> None:
@@ -136,19 +137,17 @@ class Committer:
         for outcome in work.outcomes:
             if outcome.event is not None:
                 columns.setdefault(outcome.event.source, Counter())[outcome.kind] += 1
-        if documents:
-            records: list[Any] = [UpdateOne({"_id": d.pop("_id")}, {"$setOnInsert": d}, upsert=True) for d in documents]
-            await self._database.outcomes.bulk_write(records, ordered=False, session=self._session)
-        if columns:
-            raises: list[Any] = [
-                UpdateOne(
-                    {"_id": f"{partition:02d}/{source}"},
-                    {"$inc": dict(counts), "$set": {"p": partition, "source": source}},
-                    upsert=True,
-                )
-                for source, counts in columns.items()
-            ]
-            await self._database.ledger.bulk_write(raises, ordered=False, session=self._session)
+        records = [{"q": {"_id": d.pop("_id")}, "u": {"$setOnInsert": d}, "upsert": True} for d in documents]
+        await bulk.update(self._database.outcomes, bulk.encode(records), session=self._session)
+        counts = [
+            {
+                "q": {"_id": f"{partition:02d}/{source}"},
+                "u": {"$inc": dict(column), "$set": {"p": partition, "source": source}},
+                "upsert": True,
+            }
+            for source, column in columns.items()
+        ]
+        await bulk.update(self._database.ledger, bulk.encode(counts), session=self._session)
 
     async def _is_committed(self, before: Position) -> bool:
         """Whether the attempt went through, by a majority read.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pymongo import ReplaceOne, UpdateOne
+from bson.errors import BSONError
 
 from rushlight.events.envelope import Envelope
 from rushlight.projections.keys import document_id
 from rushlight.projections.projection import Projection
 from rushlight.projections.state import Counters, State
+from rushlight.store import bulk
 from rushlight.store.database import Collection, Database, Document
 
-Write = ReplaceOne[Document] | UpdateOne
 META_FIELDS = ("_id", "p", "seq")
 
 
@@ -26,10 +26,11 @@ class Poison(Exception):
 
 
 class Folded(NamedTuple):
-    """One projection's writes of one batch."""
+    """One projection's writes of one batch: documents that are new, and statements for the others."""
 
     collection: Collection
-    writes: list[Write]
+    inserts: list[bulk.Raw]
+    updates: list[bulk.Raw]
 
 
 class Folder:
@@ -38,57 +39,70 @@ class Folder:
     def __init__(self, database: Database, projection: Projection, generation: int, partition: int) -> None:
         self._collection = database.projection(projection.name)
         self._projection = projection
-        self._generation = generation
         self._partition = partition
-
-    @property
-    def name(self) -> str:
-        """Name and generation, as the position document counts it."""
-        return f"{self._projection.name}_{self._generation}"
+        self._prefix = document_id(generation, partition, "")
+        self.name = f"{projection.name}_{generation}"
 
     async def fold(self, events: Sequence[Envelope], first_seq: int) -> Folded:
         """Fold events that take the places from ``first_seq`` on.
 
         Raises:
-            Poison: the fold failed on an event.
+            Poison: the fold failed on an event, or made of it what cannot be stored.
         """
         wanted = [(seq, event) for seq, event in enumerate(events, first_seq) if self._projection.wants(event)]
-        state = State(await self._load([event for _, event in wanted]))
+        loaded = await self._load([event for _, event in wanted])
+        known = set(loaded)
+        state = State(loaded)
         for seq, event in wanted:
             state.seq = seq
             try:
                 self._projection.fold(state, event)
             except Exception as error:
                 raise Poison(event, error) from error
-        return Folded(self._collection, self._writes(state))
+        try:
+            return self._written(state, known)
+        except (BSONError, OverflowError, UnicodeEncodeError) as error:
+            raise Poison(await self._culprit([event for _, event in wanted], error), error) from error
+
+    async def _culprit(self, events: Sequence[Envelope], error: Exception) -> Envelope:
+        """The first event whose own documents cannot be stored either; else the last, which made the sum overflow."""
+        for event in events[:-1]:
+            alone = State(await self._load([event]))
+            self._projection.fold(alone, event)
+            try:
+                self._written(alone, set())
+            except type(error):
+                return event
+        return events[-1]
 
     async def _load(self, events: Sequence[Envelope]) -> dict[str, Document]:
         keys = {key for event in events for key in self._projection.keys(event)}
         if not keys:
             return {}
-        prefix = len(document_id(self._generation, self._partition, ""))
-        ids = [document_id(self._generation, self._partition, key) for key in keys]
+        ids = [self._prefix + key for key in keys]
         found = self._collection.find({"_id": {"$in": ids}}, batch_size=len(ids))
-        return {document["_id"][prefix:]: _content(document) async for document in found}
+        skip = len(self._prefix)
+        return {document["_id"][skip:]: _content(document) async for document in found}
 
-    def _writes(self, state: State) -> list[Write]:
-        writes: list[Write] = []
+    def _written(self, state: State, known: set[str]) -> Folded:
+        inserts: list[Document] = []
+        updates: list[Document] = []
         for key, seq in state.rewritten.items():
-            document = {**state.documents[key], "p": self._partition, "seq": seq}
-            writes.append(ReplaceOne({"_id": self._id(key)}, document, upsert=True))
+            document = {"_id": self._prefix + key, "p": self._partition, "seq": seq, **state.documents[key]}
+            if key in known:
+                updates.append({"q": {"_id": document["_id"]}, "u": document})
+            else:
+                inserts.append(document)
         for key, counters in state.counted.items():
-            writes.append(UpdateOne({"_id": self._id(key)}, self._update(counters), upsert=True))
-        return writes
+            updates.append({"q": {"_id": self._prefix + key}, "u": self._update(counters), "upsert": True})
+        return Folded(self._collection, bulk.encode(inserts), bulk.encode(updates))
 
     def _update(self, counters: Counters) -> Document:
-        update: Document = {"$set": {**counters.puts, "p": self._partition, "seq": counters.seq}}
+        update: Document = {"$set": {"p": self._partition, "seq": counters.seq, **counters.puts}}
         for operator, values in (("$inc", counters.adds), ("$min", counters.lows), ("$max", counters.highs)):
             if values:
                 update[operator] = values
         return update
-
-    def _id(self, key: str) -> str:
-        return document_id(self._generation, self._partition, key)
 
 
 def _content(document: Mapping[str, Any]) -> Document:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson.errors import BSONError
@@ -19,14 +19,15 @@ from rushlight.bus.stream import FIRST_ENTRY, Page, StreamReader
 from rushlight.engine.batch import Aggregate, Batch, Sorter
 from rushlight.engine.commit import Committer, Work, next_position
 from rushlight.engine.folding import Folded, Folder, Poison
-from rushlight.errors import Rejected, Retryable, Unavailable
+from rushlight.errors import Fenced, Rejected, Retryable, Unavailable
 from rushlight.events.envelope import now
 from rushlight.projections.behaviour import Behaviour
 from rushlight.projections.money import Money
+from rushlight.store.clearing import Clearing
 from rushlight.store.database import Database
 from rushlight.store.journal import Journal, to_raw
 from rushlight.store.outbox import ORIGIN, OutboxReader
-from rushlight.store.positions import Position
+from rushlight.store.positions import Position, Positions
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +53,18 @@ class PartitionOwner:
         database: Database,
         redis_url: str,
         broadcaster: Broadcaster,
+        clearing: Clearing,
         position: Position,
         session: AsyncClientSession,
         parked: set[Aggregate],
     ) -> None:
         partition = position.partition
         self._position = position
+        self._positions = Positions(database)
         self._outbox = OutboxReader(database)
         self._reader = StreamReader(redis_url, partition)
         self._broadcaster = broadcaster
+        self._clearing = clearing
         self._sorter = Sorter(partition, Journal(database), self._outbox, parked)
         self._committer = Committer(database, session)
         self._folders = [Folder(database, p, LIVE_GENERATION, partition) for p in (Money(), Behaviour())]
@@ -70,6 +74,8 @@ class PartitionOwner:
         self._last_trim = 0.0
         self._outage = False
         self._idle = False
+        self._backlog = False
+        self._doubtful = False
 
     def stop(self) -> None:
         """Finish the batch in hand and return from `run`."""
@@ -89,6 +95,7 @@ class PartitionOwner:
                 await asyncio.wait({read, stop}, timeout=self._sweep_due(), return_when=asyncio.FIRST_COMPLETED)
                 done, read = (read, None) if read.done() else (None, read)
                 try:
+                    await self._make_sure()
                     if done is not None:
                         await self._take_page(done)
                     await self._sweep_if_due()
@@ -98,6 +105,16 @@ class PartitionOwner:
         finally:
             await _finish(read, stop)
             await self._reader.close()
+
+    async def _make_sure(self) -> None:
+        """After a commit whose result stayed unknown, go on from where the position really stands."""
+        if not self._doubtful:
+            return
+        found = await self._positions.read(self._position.partition)
+        if found is None or found.epoch != self._position.epoch:
+            raise Fenced(f"partition {self._position.partition} has a newer owner")
+        self._position = found
+        self._doubtful = False
 
     async def _read(self) -> Page:
         loop = asyncio.get_running_loop()
@@ -118,6 +135,7 @@ class PartitionOwner:
             return
         self._outage = False
         self._idle = not page.entries
+        self._backlog = len(page.entries) == MAX_BATCH_EVENTS
         if page.generation != self._position.generation:
             await self._begin_generation(page.generation)
             return
@@ -143,7 +161,7 @@ class PartitionOwner:
         drained = self._idle and loop.time() - self._last_sweep >= BUSY_SWEEP_SECONDS
         if not drained and self._sweep_due() > 0:
             return
-        before = None if self._outage else now() - LEFTOVER_AGE
+        before = None if self._outage else self._stream_time() - LEFTOVER_AGE
         leftovers = await self._outbox.leftovers(self._position.partition, before=before)
         arrived = [(f"{ORIGIN}{row.order_id}:{row.number}", row.data) for row in leftovers]
         for start in range(0, len(arrived), MAX_BATCH_EVENTS):
@@ -151,6 +169,12 @@ class PartitionOwner:
             await self._process(chunk, self._position.generation, self._position.entry)
         # Only now: if it failed, the next round tries again at once.
         self._last_sweep = loop.time()
+
+    def _stream_time(self) -> datetime:
+        """What was written before this moment has been read from the stream, if it ever came to stand there."""
+        if not self._backlog:
+            return now()
+        return datetime.fromtimestamp(int(self._position.entry.partition("-")[0]) / 1000, UTC)
 
     async def _process(self, arrived: Sequence[tuple[str, bytes]], generation: str, entry: str) -> None:
         while True:
@@ -161,7 +185,9 @@ class PartitionOwner:
             except Unavailable:
                 raise
             except Retryable as error:
+                self._doubtful = False  # it was refused as a whole
                 log.warning("partition %d sorts a batch again: %s", self._position.partition, error)
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
             break
         await self._after_commit(batch)
@@ -194,16 +220,17 @@ class PartitionOwner:
         if not changed and (generation, entry) == (before.generation, before.entry):
             return
         after = next_position(before, events=len(batch.accepted), generation=generation, entry=entry)
+        # Until the commit has returned nobody knows where the position stands; a cancelled one is never used again.
+        self._doubtful = True
         await self._committer.commit(before, Work.of(after, batch, folded, journal, [f.name for f in self._folders]))
+        self._doubtful = False
         self._position = after
         self._last_commit = asyncio.get_running_loop().time()
         self._sorter.committed(batch)
 
     async def _after_commit(self, batch: Batch) -> None:
         # A crash before the clearing is harmless: what is still in an outbox is found settled and cleared then.
-        origins = [origin for origin in batch.origins() if origin.startswith(ORIGIN)]
-        with suppress(PyMongoError):
-            await self._outbox.clear(origins)
+        self._clearing.add(batch.origins())
         if batch.accepted:
             shops = sorted({candidate.event.shop for candidate in batch.accepted})
             change = Change(self._position.partition, self._position.seq, shops)

@@ -19,6 +19,7 @@ from rushlight.engine.batch import Aggregate
 from rushlight.engine.partition import PartitionOwner
 from rushlight.errors import Fenced
 from rushlight.settings import Settings
+from rushlight.store.clearing import Clearing
 from rushlight.store.database import Database
 from rushlight.store.leases import Leases
 from rushlight.store.positions import Positions
@@ -56,6 +57,7 @@ class Worker:
         self._leases = Leases(database, self.name, settings.lease_ttl_seconds)
         self._positions = Positions(database)
         self._broadcaster = Broadcaster(settings.redis_url or "")
+        self._clearing = Clearing(database)
         self._held: dict[int, _Held] = {}
         self._stopping = asyncio.Event()
 
@@ -113,6 +115,7 @@ class Worker:
             self._database,
             self._settings.redis_url or "",
             self._broadcaster,
+            self._clearing,
             position,
             session,
             await self._parked_aggregates(partition),
@@ -158,6 +161,7 @@ class Worker:
         if self._held:
             await asyncio.wait([held.task for held in self._held.values()], timeout=DRAIN_SECONDS)
         await self._let_go(set(self._held))
+        await self._clearing.close()
         with suppress(PyMongoError):
             await self._leases.leave()
         await self._broadcaster.close()

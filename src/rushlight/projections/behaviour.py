@@ -65,12 +65,13 @@ def _fold_session(state: State, event: Envelope, visitor: Content, at_ms: int) -
     for sign, changed in ((-1, gone), (1, come)):
         for start_ms, _, furthest in changed:
             start = _moment(start_ms)
+            key, path = f"{event.shop}/f/{keys.day(start)}", f"q.{keys.quarter_of_day(start)}."
             for reached in range(1, furthest + 1):
-                place = (f"{event.shop}/f/{keys.day(start)}", f"q.{keys.quarter_of_day(start)}.{reached}")
+                place = (key, f"{path}{reached}")
                 counts[place] = counts.get(place, 0) + sign
     for (key, path), amount in counts.items():
         if amount:
-            state.add(key, path, amount)
+            state.add(key, {path: amount})
 
 
 def _fold_cart(event: Envelope, visitor: Content, at_ms: int) -> None:
@@ -93,14 +94,14 @@ def _fold_products(state: State, event: Envelope, at: datetime) -> None:
     counter = PRODUCT_COUNTER_OF.get(event.name)
     if counter is None:
         return
-    path = f"q.{keys.quarter_of_day(at)}.{counter}"
+    change = {f"q.{keys.quarter_of_day(at)}.{counter}": 1}
+    products = f"{event.shop}/p/{keys.day(at)}/"
     for item in event.payload.get("items", ()):
-        key = f"{event.shop}/p/{keys.day(at)}/{keys.part(item['productId'])}"
-        state.add(key, path, 1)
-        state.put(key, "id", item["productId"])
-        for field in ("name", "category"):
-            if item.get(field):
-                state.put(key, field, item[field])
+        product = item["productId"]
+        key = products + keys.part(product)
+        known = {"id": product, "name": item.get("name"), "category": item.get("category")}
+        state.add(key, change)
+        state.put(key, {field: value for field, value in known.items() if value})
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -40,8 +40,8 @@ class Money(Projection):
         before = order.contribution(life, names) if life else {}
         if not order.record(life, event):
             return
-        for key, path, amount in order.difference(order.contribution(life, names), before):
-            state.add(key, path, amount)
+        for key, amounts in order.difference(order.contribution(life, names), before):
+            state.add(key, amounts)
         ordered = life.get("c")
         if ordered is not None:
             if event.name == "order_created":
@@ -60,12 +60,11 @@ def _latest_key(event: Envelope) -> str:
 def _describe(state: State, event: Envelope, ordered: Content, names: order.Names) -> None:
     """What is known of a product or customer beside its counters."""
     at, currency = ordered["at"], ordered["cur"]
+    products = order.product_prefix(names, at, currency)
     for line in event.payload["lines"]:
-        key = order.product_key(names, at, currency, line["productId"])
-        state.put(key, "id", line["productId"])
-        for field in ("name", "category"):
-            if line.get(field):
-                state.put(key, field, line[field])
+        product = line["productId"]
+        known = {"id": product, "name": line.get("name"), "category": line.get("category")}
+        state.put(products + keys.part(product), {field: value for field, value in known.items() if value})
     customer = ordered.get("customer")
     if customer is not None:
         key = order.customer_key(names, customer, currency)
@@ -88,6 +87,9 @@ def _keep_latest(state: State, event: Envelope, life: Content, ordered: Content)
         "country": ordered.get("country"),
         "status": order.status(life),
     }
-    kept = [entry, *(other for other in entries if other["id"] != entry["id"])]
-    kept.sort(key=lambda other: (other["at"], other["id"]), reverse=True)
-    state.document(key)["orders"] = kept[:LATEST_ORDERS]
+    rest = [other for other in entries if other["id"] != entry["id"]]
+    if rest and (entry["at"], entry["id"]) < (rest[0]["at"], rest[0]["id"]):
+        rest = sorted([entry, *rest], key=lambda other: (other["at"], other["id"]), reverse=True)
+    else:
+        rest.insert(0, entry)
+    state.document(key)["orders"] = rest[:LATEST_ORDERS]

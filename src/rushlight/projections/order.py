@@ -10,20 +10,23 @@ refund ``[product, units, amount]``), and ``g d t s u`` or ``r t s``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rushlight.events.envelope import Envelope
 from rushlight.projections import keys
 from rushlight.projections.state import Content
 
-Amounts = dict[str, int]
-Delta = dict[tuple[str, str], int]
+Amounts = Mapping[str, int]
+Delta = dict[str, dict[str, int]]
+"""Amounts by document key and path."""
+
+CUSTOMER_COUNTERS = frozenset("ogdr")
 
 
 class Names(NamedTuple):
-    """Where one order's contributions go."""
+    """Whose figures an order's contributions are."""
 
     shop: str
     source: str
@@ -52,7 +55,7 @@ def total(ordered: Content) -> int:
 
 
 def contribution(life: Content, names: Names) -> Delta:
-    """What the order as it stands adds to the figures: amounts by (document key, path). A cancelled one adds nothing.
+    """What the order as it stands adds to the figures. A cancelled one adds nothing.
 
     What was ordered counts when it was ordered, what was refunded when it was refunded; gross is never rewritten by a
     refund. The tax and shipping that were given back are taken from tax and shipping.
@@ -63,31 +66,45 @@ def contribution(life: Content, names: Names) -> Delta:
     ordered = life.get("c")
     customer = ordered.get("customer") if ordered else None
     if ordered:
-        amounts = {"o": 1, **{name: ordered[name] for name in "ugdts"}}
+        amounts = {
+            "o": 1,
+            "u": ordered["u"],
+            "g": ordered["g"],
+            "d": ordered["d"],
+            "t": ordered["t"],
+            "s": ordered["s"],
+        }
         _money(delta, names, ordered, amounts, customer)
+        products = product_prefix(names, ordered["at"], ordered["cur"])
+        path = f"q.{keys.quarter_of_day(ordered['at'])}."
         for product, units, amount, discount in ordered["lines"]:
-            _product(delta, names, ordered, product, {"u": units, "g": amount, "d": discount})
+            _sum(delta, products + keys.part(product), path, {"u": units, "g": amount, "d": discount})
     for refund in life.get("r", ()):
         amounts = {"r": refund["r"], "t": -refund["t"], "s": -refund["s"]}
         _money(delta, names, refund, amounts, customer or refund.get("customer"))
+        products = product_prefix(names, refund["at"], refund["cur"])
+        path = f"q.{keys.quarter_of_day(refund['at'])}."
         for product, _, amount in refund["lines"]:
-            _product(delta, names, refund, product, {"r": amount})
+            _sum(delta, products + keys.part(product), path, {"r": amount})
     return delta
 
 
-def difference(new: Delta, old: Delta) -> Iterator[tuple[str, str, int]]:
-    """``f(new) - f(old)`` as (document key, path, amount), without zeros."""
-    for place, amount in new.items():
-        if change := amount - old.get(place, 0):
-            yield (*place, change)
-    for place, amount in old.items():
-        if amount and place not in new:
-            yield (*place, -amount)
+def difference(new: Delta, old: Delta) -> Iterator[tuple[str, Amounts]]:
+    """``f(new) - f(old)`` by document key, without zeros."""
+    if not old:
+        yield from new.items()
+        return
+    for key in new.keys() | old.keys():
+        after, before = new.get(key, {}), old.get(key, {})
+        changes = {path: after.get(path, 0) - before.get(path, 0) for path in after.keys() | before.keys()}
+        changes = {path: change for path, change in changes.items() if change}
+        if changes:
+            yield key, changes
 
 
-def product_key(names: Names, at: datetime, currency: str, product: str) -> str:
-    """Key of a product's sales on one UTC day."""
-    return f"{names.shop}/p/{keys.part(names.source)}/{keys.day(at)}/{currency}/{keys.part(product)}"
+def product_prefix(names: Names, at: datetime, currency: str) -> str:
+    """Prefix of the keys of products' sales on one UTC day; the product's id follows."""
+    return f"{names.shop}/p/{keys.part(names.source)}/{keys.day(at)}/{currency}/"
 
 
 def customer_key(names: Names, customer: str, currency: str) -> str:
@@ -98,27 +115,21 @@ def customer_key(names: Names, customer: str, currency: str) -> str:
 def _money(delta: Delta, names: Names, fact: Content, amounts: Amounts, customer: str | None) -> None:
     at, currency = fact["at"], fact["cur"]
     place = f"{keys.part(names.source)}/{currency}"
-    hour, minute = f"{names.shop}/h/{place}/{keys.hour(at)}", f"m.{keys.minute_of_hour(at)}."
-    day, quarter = f"{names.shop}/d/{place}/{keys.day(at)}", f"q.{keys.quarter_of_day(at)}."
+    _sum(delta, f"{names.shop}/h/{place}/{keys.hour(at)}", f"m.{keys.minute_of_hour(at)}.", amounts)
+    _sum(delta, f"{names.shop}/d/{place}/{keys.day(at)}", f"q.{keys.quarter_of_day(at)}.", amounts)
+    if customer is not None:
+        lifetime = {name: amount for name, amount in amounts.items() if name in CUSTOMER_COUNTERS}
+        _sum(delta, customer_key(names, customer, currency), "", lifetime)
+
+
+def _sum(delta: Delta, key: str, path: str, amounts: Amounts) -> None:
+    sums = delta.get(key)
+    if sums is None:
+        sums = delta[key] = {}
     for name, amount in amounts.items():
         if amount:
-            _sum(delta, hour, minute + name, amount)
-            _sum(delta, day, quarter + name, amount)
-            if customer is not None and name in "ogdr":
-                _sum(delta, customer_key(names, customer, currency), name, amount)
-
-
-def _product(delta: Delta, names: Names, fact: Content, product: str, amounts: Amounts) -> None:
-    key = product_key(names, fact["at"], fact["cur"], product)
-    quarter = f"q.{keys.quarter_of_day(fact['at'])}."
-    for name, amount in amounts.items():
-        if amount:
-            _sum(delta, key, quarter + name, amount)
-
-
-def _sum(delta: Delta, key: str, path: str, amount: int) -> None:
-    place = (key, path)
-    delta[place] = delta.get(place, 0) + amount
+            place = path + name
+            sums[place] = sums.get(place, 0) + amount
 
 
 def _created(life: Content, event: Envelope) -> bool:
@@ -136,7 +147,7 @@ def _created(life: Content, event: Envelope) -> bool:
         "d": payload.get("discounts", 0),
         "t": payload.get("tax", 0),
         "s": payload.get("shipping", 0),
-        "u": sum(line[1] for line in lines),
+        "u": sum([line[1] for line in lines]),
     }
     customer = payload.get("customerId") or event.customer_id
     if customer is not None:
@@ -169,7 +180,7 @@ def _refunded(life: Content, event: Envelope) -> bool:
 
 
 def _paid(life: Content, event: Envelope) -> bool:
-    paid: list[Any] = life.setdefault("p", [])
+    paid: list[str] = life.setdefault("p", [])
     if event.payload["paymentId"] in paid:
         return False
     paid.append(event.payload["paymentId"])

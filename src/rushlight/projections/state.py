@@ -49,10 +49,11 @@ class State:
         """The document's content to read only, or None."""
         return self.documents.get(key)
 
-    def add(self, key: str, path: str, amount: int) -> None:
-        """Raise a number at a dotted path; a missing one counts as 0."""
+    def add(self, key: str, amounts: Mapping[str, int]) -> None:
+        """Raise numbers at dotted paths; a missing one counts as 0."""
         adds = self._of(key).adds
-        adds[path] = adds.get(path, 0) + amount
+        for path, amount in amounts.items():
+            adds[path] = adds.get(path, 0) + amount
 
     def low(self, key: str, path: str, value: Any) -> None:
         """Keep the smallest of the values."""
@@ -66,9 +67,9 @@ class State:
         if path not in highs or value > highs[path]:
             highs[path] = value
 
-    def put(self, key: str, path: str, value: Any) -> None:
-        """Keep the last value in the order of the journal."""
-        self._of(key).puts[path] = value
+    def put(self, key: str, values: Mapping[str, Any]) -> None:
+        """Keep, at each path, the last value in the order of the journal."""
+        self._of(key).puts.update(values)
 
     def result(self) -> dict[str, Content]:
         """Every document as it would stand in the store, for tests and comparisons."""

@@ -7,18 +7,16 @@ was written, and the envelope's JSON. The origin of an entry is ``o:{order}:{n}`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
-
-from pymongo import UpdateOne
+from typing import NamedTuple
 
 from rushlight.events.catalogue import Behaviour
 from rushlight.events.envelope import Envelope, encode, millisecond, now
 from rushlight.events.event import Event
 from rushlight.events.ids import event_id, money_id, partition_of
 from rushlight.settings import DEFAULT_SHOP
-from rushlight.store.database import Database, Document, relaxed
+from rushlight.store.database import Database, Document
 
 ORIGIN = "o:"
 MAX_LEFTOVER_ORDERS = 1000
@@ -136,11 +134,10 @@ def _id(event: Event, shop: str, source: str, order_id: str, number: int, *, own
 
 
 class OutboxReader:
-    """The worker's side: finds what the stream has not brought, and clears what is settled."""
+    """The worker's side: finds what the stream has not brought."""
 
     def __init__(self, database: Database) -> None:
         self._orders = database.orders
-        self._relaxed = relaxed(database.orders)
 
     async def leftovers(self, partition: int, *, before: datetime | None) -> list[Leftover]:
         """Entries of a partition, by order and number; at most of 1,000 orders.
@@ -161,25 +158,6 @@ class OutboxReader:
         """Entries of a partition in the given orders, by order and number."""
         orders = self._orders.find({"_id": {"$in": list(order_ids)}}, {"outbox": 1})
         return [leftover async for order in orders for leftover in _of(order, partition)]
-
-    async def clear(self, origins: Iterable[str]) -> None:
-        """Take settled entries out of their orders; late or twice is harmless."""
-        numbers: dict[str, list[int]] = {}
-        for origin in origins:
-            order_id, _, number = origin.removeprefix(ORIGIN).rpartition(":")
-            numbers.setdefault(order_id, []).append(int(number))
-        if not numbers:
-            return
-        pulls: list[Any] = [
-            UpdateOne({"_id": order_id}, {"$pull": {"outbox": {"n": {"$in": taken}}}})
-            for order_id, taken in numbers.items()
-        ]
-        await self._relaxed.bulk_write(pulls, ordered=False)
-
-
-def is_outbox_origin(envelope: Envelope) -> bool:
-    """Whether the event's acknowledgement is an order's outbox."""
-    return envelope.origin.startswith(ORIGIN)
 
 
 def _of(order: Document, partition: int) -> list[Leftover]:

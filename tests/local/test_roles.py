@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rushlight.errors import SetupError
@@ -48,8 +49,6 @@ async def answered_by(url: str) -> int:
 
 def workers(settings: Settings, count: int) -> Settings:
     """The same settings with this many workers."""
-    import msgspec
-
     return msgspec.structs.replace(settings, workers=count)
 
 
@@ -187,10 +186,20 @@ async def test_commands_join_the_running_instance(settings: Settings) -> None:
         assert (sorted(own.children), own.pid) == (["worker-1"], os.getpid())
 
 
+async def test_commands_started_together_share_one_instance(settings: Settings) -> None:
+    """Of two commands that start at the same moment one runs the instance and the other works on it."""
+
+    async def command() -> Instance:
+        async with joined(settings) as instance:
+            await asyncio.sleep(1.0)
+            return instance
+
+    first, second = await asyncio.gather(command(), command())
+    assert first == second
+
+
 async def test_joining_with_other_servers_is_refused(settings: Settings) -> None:
     """A command that names another server than the running instance uses is told so."""
-    import msgspec
-
     other = msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1")
     async with running(settings, ()):
         with pytest.raises(SetupError, match="uses another server: leave --redis-url out or give another --data"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import redis
 
 from rushlight.local import Instance, read
 from rushlight.local.layout import SOCKET_PATH_BYTES
+from rushlight.local.process import OPEN_FILES, spawn
 from rushlight.local.records import Record, identity, write_records
 from rushlight.settings import Settings
 from tests.conftest import Launch, Launched
@@ -121,6 +123,14 @@ def test_killed_while_starting(own: Settings, launch: Launch) -> None:
     launched.kill()
     until(lambda: not processes_of(own.data))
     note(launch(own).ready(), "after")
+
+
+def test_stopped_while_starting(own: Settings, launch: Launch) -> None:
+    """Ctrl-C before everything is ready stops what has been started."""
+    launched = launch(own)
+    until((Path(own.data) / "run" / "mongodb-27017.sock").exists)
+    assert launched.stop() == 0
+    assert processes_of(own.data) == []
 
 
 @pytest.mark.parametrize("server", ["valkey", "mongod"])
@@ -228,6 +238,15 @@ def test_long_path_gets_short_sockets(launch: Launch, tmp_path: Path) -> None:
     assert not address.parent.exists()
     again = launch(deep).ready()
     assert (again.redis_url, marks(again)) == (instance.redis_url, ["before"])
+
+
+def test_children_may_open_many_files(tmp_path: Path) -> None:
+    """A low limit of open files is raised as far as the system allows: every viewer of the board needs one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    log = tmp_path / "log"
+    child = spawn("limit", ["sh", "-c", "ulimit -n"], log=log)
+    until(lambda: child.code == 0)
+    assert int(log.read_text()) >= min(hard, OPEN_FILES)
 
 
 def test_children_are_tied_before_they_run(tmp_path: Path) -> None:

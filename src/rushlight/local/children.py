@@ -82,7 +82,7 @@ class Children:
         self._record()
 
     def keep(self, programs: Iterable[Program]) -> None:
-        """From now on, start these again whenever they die, and keep all logs below their cap."""
+        """From now on, start these again whenever they die."""
         self._keepers += [asyncio.create_task(self._keep(program)) for program in programs]
 
     def keep_logs_capped(self) -> None:

@@ -23,6 +23,10 @@ STOP_SECONDS = 10.0
 START_SECONDS = 30.0
 
 
+class Locked(SetupError):
+    """Another supervisor holds the data directory."""
+
+
 class Instance(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
     """A running instance: where it is reached and which processes it consists of.
 
@@ -126,7 +130,8 @@ def take_lock(layout: Layout) -> int:
     """Hold the data directory until the returned descriptor is closed or this process ends.
 
     Raises:
-        SetupError: when another supervisor holds it; it says its pid and URL.
+        Locked: when another supervisor holds it; it says its pid and URL.
+        OSError: when the file system knows no locks.
     """
     descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOCK_SECONDS
@@ -137,7 +142,7 @@ def take_lock(layout: Layout) -> int:
             if time.monotonic() > deadline:
                 holder = os.read(descriptor, 32).decode().strip()
                 os.close(descriptor)
-                raise SetupError(_locked(layout, holder)) from None
+                raise Locked(_locked(layout, holder)) from None
             time.sleep(POLL_SECONDS)
         else:
             os.truncate(descriptor, 0)

@@ -50,7 +50,7 @@ class Layout:
             for directory in (self.valkey, self.mongo, self.run, self.log):
                 directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise SetupError(_unusable(self.data, error)) from error
+            raise SetupError(unusable(self.data, error)) from error
         if not os.access(self.data, os.W_OK | os.X_OK):
             raise SetupError(f"{self.data} is not writable by this user: change its owner or give another --data")
 
@@ -98,7 +98,7 @@ class Layout:
         try:
             private.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise SetupError(_unusable(private, error)) from error
+            raise SetupError(unusable(private, error)) from error
         found = private.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
             raise SetupError(f"{private} belongs to somebody else or is open to others: remove it or set TMPDIR")
@@ -122,7 +122,8 @@ def _can_hold_sockets(directory: Path) -> bool:
     return True
 
 
-def _unusable(path: Path, error: OSError) -> str:
+def unusable(path: Path, error: OSError) -> str:
+    """Why a path cannot be used and what to do about it."""
     if error.errno == errno.ENOSPC:
         return f"the disk of {path} is full: free some space or give another --data"
     return f"{path} cannot be used ({error.strerror}): change its owner or give another --data"

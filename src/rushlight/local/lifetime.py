@@ -6,10 +6,10 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from rushlight.errors import SetupError
-from rushlight.local.instance import Instance, is_locked, read
+from rushlight.local.instance import Instance, Locked, is_locked, read
 from rushlight.local.layout import Layout
 from rushlight.local.reports import Sink, to_stderr
 from rushlight.local.supervisor import Supervisor
@@ -63,11 +63,15 @@ async def joined(
     Raises:
         SetupError, Unavailable: as ``running``; also when the running instance uses other servers than asked for.
     """
-    instance = await _already_running(settings)
-    if instance is None:
-        async with running(settings, roles, sink=sink) as started:
-            yield started
-    else:
+    async with AsyncExitStack() as stack:
+        instance = await _already_running(settings)
+        if instance is None:
+            try:
+                instance = await stack.enter_async_context(running(settings, roles, sink=sink))
+            except Locked:  # another command was faster
+                instance = await _already_running(settings)
+                if instance is None:
+                    raise
         _require_same_servers(settings, instance)
         yield instance
 

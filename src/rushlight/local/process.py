@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from rushlight.local.records import Record, identity
 
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.05
+OPEN_FILES = 16_384  # every viewer and every caller is one
 LOG_BYTES = 8 * 1024 * 1024
 LAST_WORDS_BYTES = 20_000
 
@@ -110,7 +112,7 @@ def spawn(
             env={**os.environ, **(environment or {})},
             process_group=0,
             pass_fds=tuple(keep),
-            preexec_fn=_tied(os.getpid(), nice),  # noqa: PLW1509 - it only makes three system calls
+            preexec_fn=_tied(os.getpid(), nice),  # noqa: PLW1509 - it only makes system calls
         )
     return Child(name, process, log, log_start)
 
@@ -134,13 +136,19 @@ async def _readable(descriptor: int) -> None:
 
 
 def _tied(parent: int, nice: int) -> Callable[[], None]:
+    """What a new process does before it becomes the program; everything it needs is made ready before the fork."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = hard if hard != resource.RLIM_INFINITY else OPEN_FILES
+    files = max(soft, min(most, OPEN_FILES)) if soft != resource.RLIM_INFINITY else soft
 
     def tie() -> None:
         if prctl is not None:
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:  # the parent died before the line above: nobody would tell us
                 os._exit(1)
+        if files != soft:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
         if nice:
             os.nice(nice)
 

@@ -20,7 +20,7 @@ from rushlight.errors import SetupError
 from rushlight.local import check, ports, servers
 from rushlight.local.children import Children, Program
 from rushlight.local.instance import Instance, take_lock
-from rushlight.local.layout import Layout
+from rushlight.local.layout import Layout, unusable
 from rushlight.local.process import Child
 from rushlight.local.records import end_survivors, write_atomically
 from rushlight.local.reports import Sink
@@ -62,10 +62,7 @@ class Supervisor:
         Raises:
             SetupError, Unavailable: one sentence that says what to do.
         """
-        self._layout.prepare()
-        self._lock = take_lock(self._layout)
-        self._layout.forget_run()
-        self._end_survivors()
+        self._claim()
         self._sockets = ports.bind(self._asked.host, self._asked.port, self._roles)
         await self._start_servers()
         self._instance = self._describe()
@@ -93,6 +90,15 @@ class Supervisor:
     def kill_all(self) -> None:
         """End every child at once, for one who asks twice to stop."""
         self._children.kill_all()
+
+    def _claim(self) -> None:
+        self._layout.prepare()
+        try:
+            self._lock = take_lock(self._layout)
+            self._layout.forget_run()
+        except OSError as error:
+            raise SetupError(unusable(self._layout.data, error)) from error
+        self._end_survivors()
 
     def _end_survivors(self) -> None:
         try:

@@ -9,7 +9,9 @@ import { calmMotion, palette, rem } from "./palette.ts";
 const EASE_MS = 260;
 /** A bar that grows by a few pixels needs no more pictures than this. */
 const EASE_STEP_MS = 45;
-const LABEL_EVERY_SECONDS = 600;
+/** A label every ten minutes, or every five in a short window. */
+const LABEL_SECONDS = { long: 600, short: 300 };
+const SHORT_SECONDS = 1800;
 
 export interface Picture {
   /** Seconds since the epoch, one a minute. */
@@ -86,7 +88,7 @@ export class Bars {
   }
 
   #shape(): Shape {
-    const bar = uPlot.paths.bars!({ size: [0.72, 40], align: 1, gap: 0 });
+    const bar = uPlot.paths.bars!({ size: [0.72, 64], align: 1, gap: 0 });
     // Stale figures lose their colour.
     const accent = () => this.options.tone === "accent" && this.#picture.unknownFrom === null;
     const strong = () => (accent() ? palette().accent : palette().neutral);
@@ -102,7 +104,7 @@ export class Bars {
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
       scales: { x: { range: () => this.#span() }, y: { range: () => this.#range() } },
       axes: [
-        timeAxis((min, max) => everyTenMinutes(min, max), (second) => this.options.minute(second)),
+        timeAxis((min, max) => labelled(min, max), (second) => this.options.minute(second)),
         amountAxis((value) => this.options.amount(value)),
       ],
       series: [{}, series(strong), series(soft)],
@@ -158,9 +160,10 @@ function minutesBetween(old: number[], next: number[]): number {
   return old[0] === undefined || next[0] === undefined ? 0 : Math.round((next[0] - old[0]) / 60);
 }
 
-function everyTenMinutes(min: number, max: number): number[] {
+function labelled(min: number, max: number): number[] {
+  const every = max - min > SHORT_SECONDS ? LABEL_SECONDS.long : LABEL_SECONDS.short;
   // A label at the very edge would be cut off.
-  const first = Math.ceil((min + 120) / LABEL_EVERY_SECONDS) * LABEL_EVERY_SECONDS;
-  const count = Math.floor((max - first) / LABEL_EVERY_SECONDS) + 1;
-  return Array.from({ length: Math.max(0, count) }, (_, i) => first + i * LABEL_EVERY_SECONDS);
+  const first = Math.ceil((min + (max - min) / 30) / every) * every;
+  const count = Math.floor((max - first) / every) + 1;
+  return Array.from({ length: Math.max(0, count) }, (_, i) => first + i * every);
 }

@@ -10,7 +10,7 @@ export function formatCount(n: number): string {
 
 /** A rate: one decimal below ten, none above. */
 export function formatRate(perSecond: number): string {
-  return perSecond < 10 && perSecond > 0 ? tenth.format(perSecond) : whole.format(Math.round(perSecond));
+  return perSecond < 10 && perSecond >= 0.05 ? tenth.format(perSecond) : whole.format(Math.round(perSecond));
 }
 
 /** part / all as "12.3%"; a dash where there is nothing to divide by. */

@@ -1,14 +1,14 @@
-/** Revenue and orders per minute over the last hour, with what was announced and what is not yet complete. */
+/** Revenue and orders per minute over the last hour (less while a shop is young), with what was announced and what is not yet complete. */
 
 import { Bars, type Picture } from "./bars.ts";
 import { formatCount } from "./count.ts";
 import { need, put } from "./dom.ts";
 import { type Line, freshness } from "./freshness.ts";
 import type { Mark } from "./marks.ts";
-import { type Minutes, lastMinutes, ordersPerMinute } from "./minutes.ts";
+import { type Minutes, lastMinutes, ordersPerMinute, windowOf } from "./minutes.ts";
 import { formatMoney, formatScale, magnitude } from "./money.ts";
 import { formatMinute } from "./time.ts";
-import type { Board } from "./wire.ts";
+import type { Board, Point } from "./wire.ts";
 
 /** A chart's column in words. */
 type Words = (index: number) => string;
@@ -44,9 +44,10 @@ export class PaceTiles {
     this.#board = board;
     this.#currency = currency;
     const asOf = Date.parse(board.asOf);
-    const cut = Object.entries(board.series.currencies).map(([name, points]) => [name, lastMinutes(points, asOf)] as const);
-    this.#minutes = cut.find(([name]) => name === currency)?.[1] ?? lastMinutes([], asOf);
-    this.#counts = ordersPerMinute(cut.map(([, minutes]) => minutes));
+    const window = windowOf(board);
+    const cut = (points: Point[] | undefined) => lastMinutes(points ?? [], asOf, window);
+    this.#minutes = cut(currency === null ? [] : board.series.currencies[currency]);
+    this.#counts = ordersPerMinute([this.#minutes, ...others(board, currency).map(cut)]);
     const common = {
       starts: this.#minutes.starts,
       marks: board.notices.map((notice): Mark => ({ at: Date.parse(notice.at) / 1000, kind: notice.kind })),
@@ -90,7 +91,7 @@ export class PaceTiles {
     const start = this.#minutes.starts[peak];
     if (start === undefined || this.#board === null) return;
     const at = formatMinute(start * 1000, this.#board.timeZone);
-    const label = `${title}, last 60 minutes. Highest at ${at}: ${words(peak)}. Arrow keys read single minutes.`;
+    const label = `${title}, last ${values.length} minutes. Highest at ${at}: ${words(peak)}. Arrow keys read single minutes.`;
     const host = need(document, selector);
     if (host.getAttribute("aria-label") !== label) host.setAttribute("aria-label", label);
   }
@@ -98,6 +99,13 @@ export class PaceTiles {
   #amount(net: string | undefined): string {
     return this.#currency === null ? "–" : formatMoney(net ?? "0", this.#currency);
   }
+}
+
+/** The points of the currencies that are not the one shown. */
+function others(board: Board, currency: string | null): Point[][] {
+  return Object.entries(board.series.currencies)
+    .filter(([name]) => name !== currency)
+    .map(([, points]) => points);
 }
 
 function unknown(board: Board, line: Line): Pick<Picture, "unknownFrom" | "now"> {

@@ -1,16 +1,14 @@
 /** Today's ten products with the most net revenue. */
 
 import { formatCount } from "./count.ts";
-import { Rows, make, need, put, show, vary } from "./dom.ts";
-import { formatMoney, magnitude } from "./money.ts";
+import { Rows, make, need, put, show } from "./dom.ts";
+import { formatMoney } from "./money.ts";
 import type { Board, Product } from "./wire.ts";
 
 export class ProductsTile {
-  #body = need(document, "#products");
   #currency: string | null = null;
-  #best = 0;
   #rows = new Rows<Product>(
-    this.#body,
+    need(document, "#products"),
     (product) => product.productId,
     () => {
       const name = make("bdi", "name");
@@ -24,7 +22,6 @@ export class ProductsTile {
 
   render(board: Board, currency: string | null): void {
     this.#currency = currency;
-    this.#best = Math.max(0, ...board.products.map((product) => magnitude(this.#sold(product)?.net)));
     this.#rows.render(board.products);
     show(need(document, "#products-nothing"), board.products.length === 0);
   }
@@ -39,8 +36,6 @@ export class ProductsTile {
     put(need(row, ".adds"), formatCount(product.adds));
     put(need(row, ".units"), formatCount(sold?.units ?? 0));
     put(need(row, ".net"), sold === undefined || this.#currency === null ? "–" : formatMoney(sold.net, this.#currency));
-    const share = this.#best > 0 ? Math.max(0, magnitude(sold?.net) / this.#best) : 0;
-    vary(row, "--share", share.toFixed(4));
   }
 
   #sold(product: Product): { units: number; net: string } | undefined {

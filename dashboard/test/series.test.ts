@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Flow } from "../src/flow.ts";
-import { lastMinutes, niceCeiling, ordersPerMinute } from "../src/minutes.ts";
+import { lastMinutes, niceCeiling, ordersPerMinute, windowOf } from "../src/minutes.ts";
 import type { Ledger } from "../src/wire.ts";
 import { NOON, at, board, counts, point } from "./board.ts";
 
@@ -33,6 +33,30 @@ describe("the last sixty minutes", () => {
     [0.3, 0.3],
   ])("an axis for %s ends at %s", (value, ceiling) => {
     expect(niceCeiling(value)).toBeCloseTo(ceiling);
+  });
+});
+
+describe("how far back the charts look", () => {
+  const sales = { units: 0, gross: "0", discounts: "0", refunds: "0", net: "0", tax: "0", shipping: "0", aov: "0" };
+  const shop = (today: number, ...points: ReturnType<typeof point>[]) =>
+    board({
+      today: { from: at(-43200), currencies: { USD: { ...sales, orders: today } } },
+      series: { step: "minute", from: at(-3540), currencies: { USD: points } },
+    });
+
+  test("a shop that has just opened is shown closer", () => {
+    expect(windowOf(shop(3, point(-120, 1, "1"), point(0, 2, "2")))).toBe(15);
+    expect(windowOf(shop(3, point(-1200, 1, "1"), point(0, 2, "2")))).toBe(30);
+  });
+
+  test("as soon as something of today would be left out it is an hour", () => {
+    expect(windowOf(shop(3, point(-1800, 1, "1"), point(0, 2, "2")))).toBe(60);
+    expect(windowOf(shop(9, point(-120, 1, "1"), point(0, 2, "2")))).toBe(60);
+  });
+
+  test("a day without orders, and the first orders after midnight, have their hour", () => {
+    expect(windowOf(shop(0))).toBe(60);
+    expect(windowOf(shop(2, point(-600, 5, "5"), point(0, 2, "2")))).toBe(60);
   });
 });
 

@@ -43,7 +43,7 @@ describe("counts", () => {
   });
 
   test("rates are precise where they are small", () => {
-    expect([0, 0.44, 12.6].map(formatRate)).toEqual(["0", "0.4", "13"]);
+    expect([0, 0.01, 0.44, 12.6].map(formatRate)).toEqual(["0", "0", "0.4", "13"]);
   });
 
   test("one is singular", () => {

@@ -56,6 +56,20 @@ async def web(settings: Settings) -> None:
     await _serve(build(settings), settings.host, settings.port)
 
 
+async def ingest(settings: Settings) -> None:
+    """Take events in, and nothing else."""
+    from rushlight.web import INGEST, build
+
+    await _serve(build(settings, (INGEST,)), settings.host, settings.port)
+
+
+async def live(settings: Settings) -> None:
+    """Serve the query API and the live board."""
+    from rushlight.web import LIVE, build
+
+    await _serve(build(settings, (LIVE,)), settings.host, settings.port)
+
+
 async def orders(settings: Settings) -> None:
     """Serve the reference order service on the board's port + 1."""
     from rushlight.orders.app import build
@@ -83,7 +97,13 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
         raise RushlightError("could not start; the reason stands above")
 
 
-ROLES: dict[str, Callable[[Settings], Awaitable[None]]] = {"web": web, "worker": worker, "orders": orders}
+ROLES: dict[str, Callable[[Settings], Awaitable[None]]] = {
+    "web": web,
+    "ingest": ingest,
+    "live": live,
+    "worker": worker,
+    "orders": orders,
+}
 
 
 def run(role: str, settings: Settings) -> int:

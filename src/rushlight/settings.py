@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         orders: whether ``rushlight up`` starts the reference order service.
         mongo_cache_mb, redis_memory_mb: caps of the embedded servers.
         wal_bytes: cap of one write-ahead log.
+        hosts: host names, beside loopback's, under which a proxy in front serves the board.
         lease_ttl_seconds: after this long without a heartbeat a partition may be taken.
         shops: the shops by id; ``default`` always exists.
     """
@@ -62,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     mongo_cache_mb: int = 256
     redis_memory_mb: int = 256
     wal_bytes: int = 1 << 30
+    hosts: tuple[str, ...] = ()
     lease_ttl_seconds: float = 10.0
     shops: dict[str, Shop] = msgspec.field(default_factory=lambda: {DEFAULT_SHOP: Shop()})
 
@@ -125,7 +127,7 @@ def _from_toml(path: Path | None) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    scalars = {name for name in Settings.__struct_fields__ if name != "shops"}
+    scalars = {name for name in Settings.__struct_fields__ if name not in ("shops", "hosts")}
     found = {key.removeprefix(ENV_PREFIX).lower(): value for key, value in environment.items() if ENV_PREFIX in key}
     return {key: value for key, value in found.items() if key in scalars}
 

@@ -72,6 +72,7 @@ class Appender:
         if self._task is not None:
             await asyncio.wait([self._task], timeout=DEADLINE_SECONDS)
             self._task.cancel()
+            await asyncio.wait([self._task])
         self._fail([*self._queue], Unavailable("the appender is closed"))
         self._queue.clear()
         await self._link.close()
@@ -92,6 +93,9 @@ class Appender:
                 self._unwell_until = asyncio.get_running_loop().time() + RETRY_SECONDS
                 self._fail(batch, error)
                 self._drop_offers()
+            except BaseException:  # closed in mid-exchange: nobody may wait for ever
+                self._fail(batch, Unavailable("the appender is closed"))
+                raise
 
     async def _send(self, batch: list[_Append]) -> None:
         # The generation's word is asked for before the entries: if the stream is lost between the two, they are

@@ -25,7 +25,10 @@ class Link:
 
     def __init__(self, url: str) -> None:
         self._client = Redis.from_url(
-            url, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS, single_connection_client=False
+            url,
+            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            socket_timeout=None,  # one deadline for a whole exchange instead of one for every reply
+            single_connection_client=False,
         )
         self._connection: AbstractConnection | None = None
         self._turn = asyncio.Lock()
@@ -43,13 +46,17 @@ class Link:
         """The same for commands that are packed already (see `pack`)."""
         try:
             async with asyncio.timeout(timeout_seconds), self._turn:
-                connection = self._connection or await self._connect()
-                await connection.send_packed_command([packed])
-                return [await self._reply(connection) for _ in range(replies)]
+                return await self._exchange(packed, replies)
         except (RedisError, OSError, TimeoutError) as error:
-            await self.close()
             raise Unavailable(f"Redis does not answer: {str(error) or type(error).__name__}") from error
-        except BaseException:  # cancelled in mid-reply: the connection can no longer be trusted
+
+    async def _exchange(self, packed: bytes, replies: int) -> list[Any]:
+        # Only who has the turn may close: one that is cancelled while it waits must not take another's connection.
+        try:
+            connection = self._connection or await self._connect()
+            await connection.send_packed_command([packed])
+            return [await self._reply(connection) for _ in range(replies)]
+        except BaseException:  # failed or cancelled in mid-reply: what comes next on it would answer something else
             await self.close()
             raise
 
@@ -61,8 +68,8 @@ class Link:
 
     async def _connect(self) -> AbstractConnection:
         connection: AbstractConnection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        self._connection = connection  # from here on `close` drops it, also when it never gets ready
         await connection.connect()  # type: ignore[no-untyped-call]
-        self._connection = connection
         await connection.send_packed_command([pack(("INFO", "replication"))])
         info = await self._reply(connection)
         text = info.decode() if isinstance(info, bytes) else ""

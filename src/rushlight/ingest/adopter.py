@@ -11,7 +11,7 @@ from pymongo.errors import PyMongoError
 
 from rushlight.errors import Unavailable
 from rushlight.ingest.delivery import Delivery
-from rushlight.ingest.holding import deliver, take
+from rushlight.ingest.holding import Foreign, deliver, take
 from rushlight.ingest.registry import host, identity, partitions_of
 from rushlight.store.database import Database
 
@@ -38,6 +38,7 @@ class Adopter:
         self._redis_url = redis_url
         self._root = root.absolute()
         self._adopted: dict[Path, Delivery] = {}
+        self._foreign: set[Path] = set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -75,12 +76,17 @@ class Adopter:
         candidates = {Path(document["path"]) for document in documents if not document["closed"]}
         if self._root.is_dir():
             candidates |= {entry for entry in self._root.iterdir() if entry.is_dir()} - closed
-        return sorted(candidates - self._adopted.keys())
+        return sorted(candidates - self._adopted.keys() - self._foreign)
 
     async def _adopt(self, directory: Path) -> None:
         known_as = await identity(self._database)
         partitions = await partitions_of(self._database)
-        log = await asyncio.to_thread(take, directory, known_as, cap_bytes=0, partitions=partitions)
+        try:
+            log = await asyncio.to_thread(take, directory, known_as, cap_bytes=0, partitions=partitions)
+        except Foreign as error:
+            logger.warning("%s", error)
+            self._foreign.add(directory)
+            return
         if log is None:
             return
         try:

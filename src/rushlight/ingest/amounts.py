@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -23,6 +24,7 @@ from rushlight.events.catalogue import (
 from rushlight.events.money import MAX_MINOR_UNITS, allocate, digits, to_minor, to_text
 
 MAX_LINES = 500
+REMEMBERED_PRICES = 4096
 
 # A decimal string is exact; a JSON number is read by its shortest decimal form.
 Amount = Annotated[str, msgspec.Meta(max_length=40)] | int | float
@@ -262,6 +264,19 @@ def _at_most(value: Amount, limit: int, currency: str, field: str) -> int:
 
 
 def _minor(value: Amount, currency: str, field: str) -> int:
+    try:
+        # The same prices come again and again; only strings, because 1, 1.0 and True are one key.
+        return _price(value, currency) if value.__class__ is str else _fresh_minor(value, currency, field)
+    except Rejected:
+        return _fresh_minor(value, currency, field)
+
+
+@lru_cache(maxsize=REMEMBERED_PRICES)
+def _price(value: Amount, currency: str) -> int:
+    return _fresh_minor(value, currency, "")
+
+
+def _fresh_minor(value: Amount, currency: str, field: str) -> int:
     minor = to_minor(value, currency, field=field)
     if minor < 0:
         raise Rejected("must not be negative", field=field, code="amount")

@@ -143,8 +143,12 @@ class Delivery:
             self._feed.advance(batch.start, batch.end)
             return
         placed, error = await self._sender.append(batch.records)
-        self._settling.sent(batch.records, placed)
-        self._feed.advance(batch.start, batch.records[len(placed)].number if error else batch.end)
+        self._settling.sent(placed)
+        if error is None:
+            self._feed.advance(batch.start, batch.end)
+        else:
+            there = {record.number for record, _ in placed}
+            self._feed.advance(batch.start, next(r.number for r in batch.records if r.number not in there))
         self._answer_sent()
         if error is not None:
             raise error
@@ -160,12 +164,16 @@ class Delivery:
     # Finding out what is settled
 
     async def _watch(self) -> None:
+        told = False
         while True:
             self._wake.clear()
             try:
                 await self._round()
+                told = False
             except (PyMongoError, Unavailable) as error:
-                logger.warning("log %s cannot find out what is settled: %s", self.log.id, error)
+                if not told:
+                    logger.warning("log %s cannot find out what is settled: %s", self.log.id, error)
+                told = True
                 await asyncio.sleep(MAX_PASS_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_seconds()):

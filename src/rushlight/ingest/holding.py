@@ -60,17 +60,26 @@ def _free(directory: Path, database: str, cap_bytes: int, partitions: int) -> Wr
     """The first log that nobody holds, belongs to this database and can be read in full."""
     directory.mkdir(parents=True, exist_ok=True)
     for path in sorted(entry for entry in directory.absolute().iterdir() if entry.is_dir()):
-        log = take(path, database, cap_bytes=cap_bytes, partitions=partitions)
-        if log is None:
-            continue
-        if not log.damage:
-            return log
-        log.abandon()
+        with suppress(Foreign):
+            log = take(path, database, cap_bytes=cap_bytes, partitions=partitions)
+            if log is not None and not log.damage:
+                return log
+            if log is not None:
+                log.abandon()
     return None
 
 
+class Foreign(SetupError):
+    """The log's records belong to the journal of another database."""
+
+
 def take(directory: Path, database: str, *, cap_bytes: int, partitions: int) -> WriteAheadLog | None:
-    """The log in this directory, locked and read; None when it is held, empty or belongs to another database."""
+    """The log in this directory, locked and read; None when somebody holds it or there is none.
+
+    Raises:
+        Foreign: it belongs to another database.
+        Unavailable: its files cannot be read.
+    """
     try:
         held = disk.lock(directory) if any(directory.glob(f"*{SUFFIX}")) else None
     except OSError:
@@ -80,6 +89,7 @@ def take(directory: Path, database: str, *, cap_bytes: int, partitions: int) -> 
     header = peek(directory)
     if header is not None and header.database == database:
         return WriteAheadLog.take_over(directory, held, cap_bytes=cap_bytes, partitions=partitions)
-    with suppress(OSError):
-        os.close(held)
-    return None
+    os.close(held)
+    if header is None:
+        return None
+    raise Foreign(f"the log in {directory} was written for another database: its events are not delivered to this one")

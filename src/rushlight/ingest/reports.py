@@ -167,7 +167,8 @@ def _check_identity(report: Report) -> None:
 
 def _key(shape: Shape, fields: Any, report: Report) -> str:
     key = key_of(shape, fields, report.subject)
-    check_text(key, f"data.{camel(shape.key)}")
+    if not key.isprintable():
+        check_text(key, f"data.{camel(shape.key)}")
     return key
 
 

@@ -1,4 +1,7 @@
-"""Appends a log's records to the streams: one exchange at a time, in order, so that nothing overtakes what failed."""
+"""Appends a log's records to the streams: one exchange at a time, in order, so that nothing overtakes what failed.
+
+A partition's records go in one command (a script of one loop): all of them or none, and one reply to read.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from rushlight.bus.stream import FIRST_ENTRY, generation, generation_key, stream
 from rushlight.errors import Unavailable
 
 DEADLINE_SECONDS = 1.0
+APPEND_SCRIPT = "local r={} for i=1,#ARGV do r[i]=redis.call('XADD',KEYS[1],'*','e',ARGV[i]) end return r"
 
 
 class Outgoing(NamedTuple):
@@ -24,9 +28,9 @@ class Outgoing(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What one exchange achieved: the places of the first records, and what kept the next one out."""
+    """What one exchange achieved: what was appended, with its place, and why the rest was not."""
 
-    placed: list[Placed]
+    placed: list[tuple[Outgoing, Placed]]
     error: Unavailable | None
 
 
@@ -41,22 +45,29 @@ class Sender:
         self._words: dict[int, bytes] = {}
 
     async def append(self, records: Sequence[Outgoing]) -> Sent:
-        """Append records in this order; those before the first refusal have their places.
+        """Append records, in this order within each partition; a refusal concerns whole partitions.
 
         Raises:
             Unavailable: no answer; any part of them may stand in the streams.
         """
+        groups: dict[int, list[Outgoing]] = {}
+        for record in records:
+            groups.setdefault(record.partition, []).append(record)
         async with self._one:
-            await self._learn({record.partition for record in records} - self._words.keys())
-            packed = b"".join([pack(("XADD", stream_key(p), "*", "e", data)) for _, p, data in records])
-            replies = await self._link.exchange(packed, len(records), timeout_seconds=DEADLINE_SECONDS)
-        placed: list[Placed] = []
-        generations = {p: generation(word, self._link) for p, word in self._words.items()}
-        for record, reply in zip(records, replies, strict=True):
-            if not isinstance(reply, bytes):  # OOM, MISCONF, READONLY …
-                return Sent(placed, Unavailable(f"Redis refuses: {reply}"))
-            placed.append(Placed(generations[record.partition], reply.decode()))
-        return Sent(placed, None)
+            await self._learn(groups.keys() - self._words.keys())
+            packed = b"".join([_pack(partition, group) for partition, group in groups.items()])
+            replies = await self._link.exchange(packed, len(groups), timeout_seconds=DEADLINE_SECONDS)
+        placed: list[tuple[Outgoing, Placed]] = []
+        error = None
+        for (partition, group), reply in zip(groups.items(), replies, strict=True):
+            if isinstance(reply, list):
+                life = generation(self._words[partition], self._link)
+                placed += [(record, Placed(life, entry.decode())) for record, entry in zip(group, reply, strict=True)]
+            else:  # OOM, MISCONF, READONLY …
+                error = Unavailable(f"Redis refuses: {reply}")
+        if error is not None:
+            await self._link.close()  # it may have become somebody else's replica
+        return Sent(placed, error)
 
     async def heads(self, partitions: Collection[int]) -> dict[int, Placed]:
         """Each stream's generation as of now, and the highest id that it ever gave out in it.
@@ -87,6 +98,10 @@ class Sender:
             if reply is not None and not isinstance(reply, bytes):
                 raise Unavailable(f"Redis gives no generation: {reply}")
             self._words[partition] = reply or own.encode()
+
+
+def _pack(partition: int, group: Sequence[Outgoing]) -> bytes:
+    return pack(("EVAL", APPEND_SCRIPT, 1, stream_key(partition), *[record.data for record in group]))
 
 
 def _last_id(reply: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 from rushlight.bus.appender import Placed
@@ -43,15 +44,13 @@ class Settling:
         self._patience_seconds = FIRST_PATIENCE_SECONDS
         self._patient_until = 0.0
 
-    def sent(self, records: Sequence[Outgoing], placed: Sequence[Placed]) -> None:
-        """Note where records came to stand; the first of them, if there are fewer places."""
+    def sent(self, placed: Sequence[tuple[Outgoing, Placed]]) -> None:
+        """Note where records came to stand."""
         now = asyncio.get_running_loop().time()
-        ends: dict[int, tuple[int, Placed, int]] = {}
-        for record, place in zip(records, placed, strict=False):
-            count = ends[record.partition][2] if record.partition in ends else 0
-            ends[record.partition] = (record.number + 1, place, count + 1)
-        for partition, (end, place, count) in ends.items():
-            self._tracks.setdefault(partition, Track()).sent(end, place, count, now)
+        counts = Counter([record.partition for record, _ in placed])
+        ends = {record.partition: (record.number + 1, place) for record, place in placed}
+        for partition, (end, place) in ends.items():
+            self._tracks.setdefault(partition, Track()).sent(end, place, counts[partition], now)
 
     async def look_up(self, numbers: Sequence[int]) -> list[int]:
         """Settle those of the records that have their terminal record; returns the others.

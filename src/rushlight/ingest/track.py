@@ -11,6 +11,7 @@ from rushlight.store.positions import Position
 
 MERGE_SECONDS = 0.1
 MAX_MERGED_RECORDS = 1000
+MANY_MARKS = 64
 
 
 class Mark(NamedTuple):
@@ -34,12 +35,12 @@ class Track:
         self.checked = 0
 
     def sent(self, end: int, placed: Placed, records: int, now: float) -> None:
-        """Note that records below ``end`` have their places; marks that are close together become one."""
+        """Note that records below ``end`` have their places; marks that are close together, or many, become one."""
         last = self.marks[-1] if self.marks else None
         if (
             last
             and last.placed.generation == placed.generation
-            and now - last.sent_at < MERGE_SECONDS
+            and (now - last.sent_at < MERGE_SECONDS or len(self.marks) > MANY_MARKS)
             and last.records + records <= MAX_MERGED_RECORDS
         ):
             self.marks[-1] = Mark(end, placed, last.records + records, last.sent_at)

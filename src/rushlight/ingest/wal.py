@@ -315,14 +315,16 @@ class WriteAheadLog:
         segment = self.segments[-1]
         names = self.sources.names
         at = iter(offsets)
+        counts: dict[int, int] = {}
         for call in group:
             for entry in call.entries:
                 segment.add(entry, segment.size + next(at), call.received_ms)
-            counts = Counter([names[entry.source] for entry in call.entries])
-            self.pending_money += sum([entry.priority == MONEY for entry in call.entries])
-            self.acknowledged.update(counts)
-            self.pending.update(counts)
+                counts[entry.source] = counts.get(entry.source, 0) + 1
+                self.pending_money += entry.priority == MONEY
             self._queued_bytes -= call.size
+        for source, count in counts.items():
+            self.acknowledged[names[source]] += count
+            self.pending[names[source]] += count
         segment.size += size
         self._stored_bytes += size
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from rushlight.bus.broadcast import Broadcaster, Change
-from rushlight.bus.stream import FIRST_ENTRY, Page, StreamReader
+from rushlight.bus.stream import FIRST_ENTRY, Entry, Page, StreamReader
 from rushlight.engine.batch import Aggregate, Batch, Sorter
 from rushlight.engine.commit import Committer, Work, next_position
 from rushlight.engine.folding import Folded, Folder, Poison
@@ -32,6 +32,9 @@ from rushlight.store.positions import Position, Positions
 log = logging.getLogger(__name__)
 
 MAX_BATCH_EVENTS = 1000
+# Large orders touch many products: a transaction has to fit, several times over, what MongoDB keeps of uncommitted
+# changes in its cache (20 % of 256 MB on the embedded server), or they push each other out.
+MAX_BATCH_BYTES = 256 * 1024
 # Commits of one partition keep at least this distance, so that a busy stream makes larger batches, not more of them.
 COMMIT_INTERVAL_SECONDS = 0.08
 IDLE_BLOCK_SECONDS = 5.0
@@ -54,6 +57,7 @@ class PartitionOwner:
         redis_url: str,
         broadcaster: Broadcaster,
         clearing: Clearing,
+        turn: asyncio.Semaphore,
         position: Position,
         session: AsyncClientSession,
         parked: set[Aggregate],
@@ -65,6 +69,7 @@ class PartitionOwner:
         self._reader = StreamReader(redis_url, partition)
         self._broadcaster = broadcaster
         self._clearing = clearing
+        self._turn = turn
         self._sorter = Sorter(partition, Journal(database), self._outbox, parked)
         self._committer = Committer(database, session)
         self._folders = [Folder(database, p, LIVE_GENERATION, partition) for p in (Money(), Behaviour())]
@@ -141,8 +146,9 @@ class PartitionOwner:
             return
         if page.entries:
             partition = self._position.partition
-            arrived = [(f"s:{partition}:{entry.id}", entry.data) for entry in page.entries]
-            await self._process(arrived, page.generation, page.entries[-1].id)
+            for chunk in _chunks(page.entries):
+                arrived = [(f"s:{partition}:{entry.id}", entry.data) for entry in chunk]
+                await self._process(arrived, page.generation, chunk[-1].id)
             await self._trim_if_due()
 
     async def _begin_generation(self, generation: str) -> None:
@@ -180,8 +186,9 @@ class PartitionOwner:
         while True:
             batch = await self._sorter.sort(arrived)
             try:
-                folded, journal = await self._fold(batch)
-                await self._commit(batch, folded, journal, generation, entry)
+                async with self._turn:
+                    folded, journal = await self._fold(batch)
+                    await self._commit(batch, folded, journal, generation, entry)
             except Unavailable:
                 raise
             except Retryable as error:
@@ -243,6 +250,17 @@ class PartitionOwner:
         self._last_trim = loop.time()
         with suppress(Unavailable):
             await self._reader.trim(self._position.entry)
+
+
+def _chunks(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Cut a page where a batch has grown large enough."""
+    start, size = 0, 0
+    for index, entry in enumerate(entries):
+        if index > start and size + len(entry.data) > MAX_BATCH_BYTES:
+            yield entries[start:index]
+            start, size = index, 0
+        size += len(entry.data)
+    yield entries[start:]
 
 
 def _park_from(batch: Batch, poison: Poison) -> None:

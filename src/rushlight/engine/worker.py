@@ -15,12 +15,12 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from rushlight.bus.broadcast import Broadcaster
-from rushlight.engine.batch import Aggregate
 from rushlight.engine.partition import PartitionOwner
 from rushlight.errors import Fenced
 from rushlight.settings import Settings
 from rushlight.store.clearing import Clearing
 from rushlight.store.database import Database
+from rushlight.store.journal import Journal
 from rushlight.store.leases import Leases
 from rushlight.store.positions import Positions
 
@@ -28,15 +28,14 @@ log = logging.getLogger(__name__)
 
 HEARTBEATS_PER_TTL = 4
 DRAIN_SECONDS = 5.0
+# More would wait for the same processor and the same disk, with their changes uncommitted meanwhile.
+MAX_COMMITS_AT_ONCE = 3
 
 
 class _Held:
     """A partition that this worker runs."""
 
-    def __init__(
-        self, epoch: int, owner: PartitionOwner, session: AsyncClientSession, task: asyncio.Task[None]
-    ) -> None:
-        self.epoch = epoch
+    def __init__(self, owner: PartitionOwner, session: AsyncClientSession, task: asyncio.Task[None]) -> None:
         self.owner = owner
         self.session = session
         self.task = task
@@ -58,6 +57,7 @@ class Worker:
         self._positions = Positions(database)
         self._broadcaster = Broadcaster(settings.redis_url or "")
         self._clearing = Clearing(database)
+        self._turn = asyncio.Semaphore(MAX_COMMITS_AT_ONCE)
         self._held: dict[int, _Held] = {}
         self._stopping = asyncio.Event()
 
@@ -66,7 +66,13 @@ class Worker:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Work until `stop`; passing trouble with MongoDB is waited out."""
+        """Work until `stop` (or until cancelled); passing trouble with MongoDB is waited out."""
+        try:
+            await self._keep_leases()
+        finally:
+            await self._leave()
+
+    async def _keep_leases(self) -> None:
         interval = self._settings.lease_ttl_seconds / HEARTBEATS_PER_TTL
         confirmed = asyncio.get_running_loop().time()
         while not self._stopping.is_set():
@@ -79,17 +85,17 @@ class Worker:
                     await self._let_go(set(self._held))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), interval)
-        await self._leave()
 
     async def _round(self) -> None:
         mine = await self._leases.heartbeat()
         await self._let_go({p for p, held in self._held.items() if p not in mine or held.task.done()})
+        # Taken by an earlier round that failed before anybody worked on them: nobody else could take them.
+        for partition in mine - self._held.keys():
+            await self._leases.release(partition)
         workers, taken = await self._leases.survey()
         share = math.ceil(self._settings.partitions / max(1, workers))
-        # One above the share is let be unless others starve: no flapping while workers come and go.
-        surplus = sorted(self._held)[share:]
-        for partition in surplus:
-            await self._give_back(partition)
+        # The share is rounded up, so that what does not divide evenly stays where it is.
+        await self._give_back(sorted(self._held)[share:])
         for partition in self._preferred(set(range(self._settings.partitions)) - taken - set(self._held)):
             if len(self._held) >= share:
                 break
@@ -102,40 +108,48 @@ class Worker:
 
     async def _take(self, partition: int) -> None:
         session = self._database.client.start_session()
+        owner = None
+        try:
+            owner = await self._owner(partition, session)
+        finally:
+            if owner is None:
+                await session.end_session()
+        if owner is not None:
+            task = asyncio.create_task(owner.run(), name=f"partition {partition}")
+            self._held[partition] = _Held(owner, session, task)
+
+    async def _owner(self, partition: int, session: AsyncClientSession) -> PartitionOwner | None:
         epoch = await self._leases.take(partition, _session_id(session))
         if epoch is None:
-            await session.end_session()
-            return
+            return None
         try:
             position = await self._positions.claim(partition, epoch)
-        except Fenced:
-            await session.end_session()
-            return
-        owner = PartitionOwner(
+        except Fenced as fenced:
+            log.warning("worker %s cannot own partition %d: %s", self.name, partition, fenced)
+            return None
+        parked = await Journal(self._database, latest=True).parked(partition)
+        log.info("worker %s owns partition %d at epoch %d", self.name, partition, epoch)
+        return PartitionOwner(
             self._database,
             self._settings.redis_url or "",
             self._broadcaster,
             self._clearing,
+            self._turn,
             position,
             session,
-            await self._parked_aggregates(partition),
+            parked,
         )
-        task = asyncio.create_task(owner.run(), name=f"partition {partition}")
-        self._held[partition] = _Held(epoch, owner, session, task)
-        log.info("worker %s owns partition %d at epoch %d", self.name, partition, epoch)
 
-    async def _parked_aggregates(self, partition: int) -> set[Aggregate]:
-        parked = self._database.outcomes.find(
-            {"kind": "parked", "aggregateId": {"$exists": True}, "p": partition}, {"shop": 1, "aggregateId": 1}
-        )
-        return {(document["shop"], document["aggregateId"]) async for document in parked}
+    async def _give_back(self, partitions: list[int]) -> None:
+        await self._drain([self._held[partition] for partition in partitions])
+        await self._let_go(set(partitions))
 
-    async def _give_back(self, partition: int) -> None:
-        held = self._held[partition]
-        held.owner.stop()
-        await asyncio.wait([held.task], timeout=DRAIN_SECONDS)
-        await self._let_go({partition})
-        await self._leases.release(partition, held.epoch)
+    async def _drain(self, some: list[_Held]) -> None:
+        # All of them at once: the others' leases are not prolonged meanwhile.
+        for held in some:
+            held.owner.stop()
+        if some:
+            await asyncio.wait([held.task for held in some], timeout=DRAIN_SECONDS)
 
     async def _let_go(self, partitions: set[int]) -> None:
         for partition in partitions:
@@ -153,13 +167,10 @@ class Worker:
                 await held.session.end_session()
             if not self._stopping.is_set():
                 with suppress(PyMongoError):
-                    await self._leases.release(partition, held.epoch)
+                    await self._leases.release(partition)
 
     async def _leave(self) -> None:
-        for held in self._held.values():
-            held.owner.stop()
-        if self._held:
-            await asyncio.wait([held.task for held in self._held.values()], timeout=DRAIN_SECONDS)
+        await self._drain(list(self._held.values()))
         await self._let_go(set(self._held))
         await self._clearing.close()
         with suppress(PyMongoError):

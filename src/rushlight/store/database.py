@@ -13,6 +13,7 @@ Collections:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pymongo import ASCENDING, AsyncMongoClient, IndexModel, WriteConcern
@@ -28,6 +29,20 @@ Collection = AsyncCollection[Document]
 
 SERVER_SELECTION_TIMEOUT_MS = 5000
 META = "meta"
+COLLECTIONS = (
+    "journal",
+    "outcomes",
+    "positions",
+    "leases",
+    "ledger",
+    "logs",
+    "keys",
+    "notices",
+    META,
+    "projection.money",
+    "projection.behaviour",
+)
+COLLECTION_EXISTS = 48
 
 INDEXES: dict[str, list[IndexModel]] = {
     # The worker's search for leftovers; sparse, so that a settled order costs no entry.
@@ -95,6 +110,9 @@ class Database:
         except PyMongoError as error:
             await database.close()
             raise Unavailable(f"MongoDB does not answer as a replica set's primary: {error}") from error
+        except SetupError:
+            await database.close()
+            raise
         return database
 
     @classmethod
@@ -109,13 +127,17 @@ class Database:
             Unavailable: no primary answers.
             SetupError: the database belongs to another number of partitions.
         """
-        client = _client(settings.orders_mongo_url or settings.mongo_url or "", role)
+        # The order service repeats what has an unknown result itself, by the order's id or the operation's mark.
+        client = _client(settings.orders_mongo_url or settings.mongo_url or "", role, retry_writes=False)
         database = cls(client, client, settings.database)
         try:
             await database._prepare_orders(settings.partitions)
         except PyMongoError as error:
             await database.close()
             raise Unavailable(f"MongoDB does not answer as a replica set's primary: {error}") from error
+        except SetupError:
+            await database.close()
+            raise
         return database
 
     def projection(self, name: str) -> Collection:
@@ -131,28 +153,28 @@ class Database:
     async def _prepare(self, partitions: int) -> None:
         # Collections exist before the first transaction touches them: a snapshot read of one that is made later
         # would be silently empty.
-        existing = set(await self.client[self.name].list_collection_names())
-        wanted = ["journal", "outcomes", "positions", "leases", "ledger", "logs", "keys", "notices", META]
-        for name in [*wanted, "projection.money", "projection.behaviour"]:
-            if name not in existing:
-                await self._create(self.client, name)
+        await self._create(self.client, COLLECTIONS)
         await self._check_partitions(self.client, partitions)
         await self._prepare_orders(partitions)
 
     async def _prepare_orders(self, partitions: int) -> None:
         # Orders in a database of their own carry partition numbers too, so that one is bound to their count as well.
-        if "orders" not in set(await self.orders_client[self.name].list_collection_names()):
-            await self._create(self.orders_client, "orders")
+        await self._create(self.orders_client, ("orders",))
         await self._check_partitions(self.orders_client, partitions)
 
-    async def _create(self, client: AsyncMongoClient[Document], name: str) -> None:
-        try:
-            await client[self.name].create_collection(name)
-        except PyMongoError as error:
-            if getattr(error, "code", None) != 48:  # another process made it first
-                raise
-        if indexes := INDEXES.get(name):
-            await client[self.name][name].create_indexes(indexes)
+    async def _create(self, client: AsyncMongoClient[Document], names: Sequence[str]) -> None:
+        existing = set(await client[self.name].list_collection_names())
+        for name in names:
+            if name not in existing:
+                try:
+                    await client[self.name].create_collection(name)
+                except PyMongoError as error:
+                    if getattr(error, "code", None) != COLLECTION_EXISTS:  # another process made it first
+                        raise
+            # Also where the collection was there: whoever made it may have been killed before its indexes or be at
+            # it right now, or a shop had a collection of this name.
+            if indexes := INDEXES.get(name):
+                await client[self.name][name].create_indexes(indexes)
 
     async def _check_partitions(self, client: AsyncMongoClient[Document], partitions: int) -> None:
         fixed = await client[self.name][META].find_one_and_update(
@@ -165,7 +187,7 @@ class Database:
             )
 
 
-def _client(url: str, role: str) -> AsyncMongoClient[Document]:
+def _client(url: str, role: str, *, retry_writes: bool = True) -> AsyncMongoClient[Document]:
     return AsyncMongoClient(
         url,
         appname=f"rushlight {role}",
@@ -173,8 +195,14 @@ def _client(url: str, role: str) -> AsyncMongoClient[Document]:
         w="majority",
         journal=True,
         readConcernLevel="majority",
+        retryWrites=retry_writes,
         serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
     )
+
+
+def of_primary(collection: Collection) -> Collection:
+    """The same collection read as the primary has it, also before a majority has it."""
+    return collection.with_options(read_concern=ReadConcern("local"))
 
 
 def relaxed(collection: Collection) -> Collection:

@@ -15,7 +15,7 @@ from bson.raw_bson import RawBSONDocument
 
 from rushlight.errors import Rejected
 from rushlight.events.envelope import Envelope
-from rushlight.store.database import Database, Document
+from rushlight.store.database import Database, Document, of_primary
 
 OPTIONAL = (
     ("version", "version"),
@@ -80,11 +80,16 @@ def to_envelope(document: Mapping[str, Any]) -> Envelope:
 
 
 class Journal:
-    """Reads the journal and the outcomes; only the commit writes them."""
+    """Reads the journal and the outcomes; only the commit writes them.
 
-    def __init__(self, database: Database) -> None:
-        self._journal = database.journal
-        self._outcomes = database.outcomes
+    Args:
+        latest: read what this primary has, for the partition's owner: right after an election the majority's view may
+            still lack commits that were acknowledged. Everybody else reads what a majority has.
+    """
+
+    def __init__(self, database: Database, *, latest: bool = False) -> None:
+        self._journal = of_primary(database.journal) if latest else database.journal
+        self._outcomes = of_primary(database.outcomes) if latest else database.outcomes
 
     async def origins(self, event_ids: Sequence[str]) -> dict[str, str]:
         """The origin under which each of the events that are stored was stored, by event id."""
@@ -103,6 +108,12 @@ class Journal:
         settled = {origin for event_id, origin in pairs if stored.get(event_id) == origin}
         open_origins = [origin for _, origin in pairs if origin not in settled]
         return settled | (await self.outcomes(open_origins) if open_origins else set())
+
+    async def parked(self, partition: int) -> set[tuple[str, str]]:
+        """The aggregates (shop, id) of a partition that have parked events."""
+        match: Document = {"kind": "parked", "aggregateId": {"$exists": True}, "p": partition}
+        found = self._outcomes.find(match, {"shop": 1, "aggregateId": 1})
+        return {(document["shop"], document["aggregateId"]) async for document in found}
 
     async def versions(self, aggregate_ids: Sequence[str]) -> dict[tuple[str, str], int]:
         """The highest version with a terminal record, by (shop, aggregate id), of each aggregate that has one."""

@@ -78,10 +78,9 @@ class Leases:
             await self._kill(before["session"])
         return int(before["epoch"]) + 1
 
-    async def release(self, partition: int, epoch: int) -> None:
-        """Give a partition back, if it is still held under this epoch."""
-        update: Document = {"$set": {"owner": None}}
-        await self._leases.update_one({"_id": partition, "owner": self._owner, "epoch": epoch}, update)
+    async def release(self, partition: int) -> None:
+        """Give a partition back, if it is still held."""
+        await self._leases.update_one({"_id": partition, "owner": self._owner}, {"$set": {"owner": None}})
 
     async def leave(self) -> None:
         """Give everything back and no longer count as a worker."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
 import pymongo
 from litestar import HttpMethod, Response, route
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from pymongo.errors import PyMongoError
 
 from rushlight.query.answers import Health
@@ -29,8 +30,8 @@ def get_live() -> Health:
 
 @route("/health/ready", http_method=READ, summary="Can the process do its work?")
 async def get_ready(
-    figures: Annotated[Figures, Dependency(skip_validation=True)],
-    checks: Annotated[Any, Dependency(skip_validation=True)],
+    figures: NamedDependency[SkipValidation[Figures]],
+    checks: NamedDependency[SkipValidation[Any]],
 ) -> Response[Health]:
     """200 when MongoDB and every part answer, else 503 with the first reason."""
     reason = await _reason(figures, checks)

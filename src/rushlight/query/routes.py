@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import pymongo
 from litestar import Request, Router, get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException, NotFoundException
-from litestar.params import Dependency, Parameter
+from litestar.params import JSONBody, PathParameter, QueryParameter, SkipValidation
 
 from rushlight.errors import Rejected
 from rushlight.query import notices as board
@@ -43,19 +44,19 @@ MAX_NAME_CHARACTERS = 256
 SHOWN_NOTICES = 50
 BEARER = "bearer "
 
-Reader = Annotated[Figures, Dependency(skip_validation=True)]
+Reader = NamedDependency[SkipValidation[Figures]]
 From = Annotated[
     str | None,
-    Parameter(
-        query="from",
+    QueryParameter(
+        name="from",
         description="Begin, inclusive: ISO 8601 with offset, on a whole minute. Default: the shop's local midnight.",
     ),
 ]
 To = Annotated[
     str | None,
-    Parameter(query="to", description="End, exclusive: as `from`. Default: the local midnight that follows."),
+    QueryParameter(name="to", description="End, exclusive: as `from`. Default: the local midnight that follows."),
 ]
-ShopId = Annotated[str, Parameter(query="shop", max_length=63, description="The shop. Default: the shop `default`.")]
+ShopId = Annotated[str, QueryParameter(name="shop", max_length=63, description="The shop. Default: `default`.")]
 
 
 def _shop(shop: str) -> str:
@@ -93,13 +94,13 @@ async def get_summary(
 @get("/series", summary="Sales of a range, step by step")
 async def get_series(
     figures: Reader,
-    step: Annotated[Step, Parameter(query="step", description="Length of a step, cut at local boundaries.")],
+    step: Annotated[Step, QueryParameter(name="step", description="Length of a step, cut at local boundaries.")],
     start: From = None,
     end: To = None,
     shop: ShopId = DEFAULT_SHOP,
     time_zone: Annotated[
         str | None,
-        Parameter(query="timeZone", description="IANA time zone that cuts hours and days. Default: the shop's."),
+        QueryParameter(name="timeZone", description="IANA time zone that cuts hours and days. Default: the shop's."),
     ] = None,
 ) -> SeriesAnswer:
     """The counters of `summary` for every minute, hour or day that has any."""
@@ -129,10 +130,10 @@ async def get_products(
     shop: ShopId = DEFAULT_SHOP,
     sort: Annotated[
         Sort,
-        Parameter(query="sort", description="`revenue` is net in the currency of most orders of the range."),
+        QueryParameter(name="sort", description="`revenue` is net in the currency of most orders of the range."),
     ] = "revenue",
-    limit: Annotated[int, Parameter(query="limit", ge=1, le=MAX_PRODUCTS)] = 50,
-    offset: Annotated[int, Parameter(query="offset", ge=0, le=MAX_OFFSET)] = 0,
+    limit: Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_PRODUCTS)] = 50,
+    offset: Annotated[int, QueryParameter(name="offset", ge=0, le=MAX_OFFSET)] = 0,
 ) -> ProductsAnswer:
     """Views, additions to carts and sales by product, the greatest first. The range is in whole quarter-hours."""
     span = require_quarters(await _span(figures, shop, start, end))
@@ -149,7 +150,7 @@ async def get_products(
 @get("/customers/{customer_id:path}", summary="One customer's lifetime value")
 async def get_customer(
     figures: Reader,
-    customer_id: Annotated[str, Parameter(description="The customer's id.")],
+    customer_id: Annotated[str, PathParameter(description="The customer's id.")],
     shop: ShopId = DEFAULT_SHOP,
 ) -> CustomerAnswer:
     """Historic lifetime value: `net` of all the customer's orders, by currency; 404 when there never was one."""
@@ -211,11 +212,11 @@ async def get_events(
     shop: ShopId = DEFAULT_SHOP,
     aggregate: Annotated[
         str | None,
-        Parameter(query="aggregate", max_length=MAX_NAME_CHARACTERS, description="Order id, or visitor id."),
+        QueryParameter(name="aggregate", max_length=MAX_NAME_CHARACTERS, description="Order id, or visitor id."),
     ] = None,
-    name: Annotated[str | None, Parameter(query="name", max_length=MAX_NAME_CHARACTERS)] = None,
-    after: Annotated[str | None, Parameter(query="after", description="Cursor of the page before.")] = None,
-    limit: Annotated[int, Parameter(query="limit", ge=1, le=MAX_EVENTS)] = 100,
+    name: Annotated[str | None, QueryParameter(name="name", max_length=MAX_NAME_CHARACTERS)] = None,
+    after: Annotated[str | None, QueryParameter(name="after", description="Cursor of the page before.")] = None,
+    limit: Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_EVENTS)] = 100,
 ) -> EventsAnswer:
     """Journal events from the oldest on; each aggregate's in order. Follow `next` until it is null; ask again later
     with `cursor`. Amounts in payloads are integer minor units.
@@ -245,7 +246,7 @@ async def get_notices(figures: Reader, shop: ShopId = DEFAULT_SHOP) -> NoticesAn
 
 
 @post("/notices", summary="Put a line on the board")
-async def post_notice(figures: Reader, request: Request[Any, Any, Any], data: NewNotice) -> Notice:
+async def post_notice(figures: Reader, request: Request[Any, Any, Any], data: JSONBody[NewNotice]) -> Notice:
     """Needs a secret key: `Authorization: Bearer sk_…`; the line goes to that key's shop."""
     scheme = request.headers.get("authorization", "")
     key = scheme[len(BEARER) :].strip() if scheme.lower().startswith(BEARER) else ""

@@ -11,6 +11,7 @@ import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.events.ids import partition_of
+from rushlight.query.heads import heads
 from rushlight.query.view import View
 from rushlight.store.database import Document
 
@@ -75,18 +76,18 @@ async def trail(view: View, *, aggregate: str | None, name: str | None, after: s
     """
     partitions = view.scope.partitions
     seen = _parse_cursor(after, partitions)
-    heads = await _heads(view)
+    ends = await heads(view)
     wanted = range(partitions) if aggregate is None else [partition_of(view.scope.shop, aggregate, partitions)]
     match: Document = {"shop": view.scope.shop} | ({"eventName": name} if name is not None else {})
     found: dict[int, list[_Place]] = {}
     reached = dict(enumerate(seen))
     for partition in wanted:
-        window = WINDOW_EVENTS if aggregate is None else heads[partition]
-        reached[partition] = max(seen[partition], min(seen[partition] + window, heads[partition]))
+        window = WINDOW_EVENTS if aggregate is None else ends[partition]
+        reached[partition] = max(seen[partition], min(seen[partition] + window, ends[partition]))
         found[partition] = await _places(view, partition, seen[partition], reached[partition], match, aggregate, limit)
     chosen = [place for place, _ in zip(merge(*found.values()), range(limit), strict=False)]
     cursor = _advance(found, chosen, reached, limit)
-    more = any(cursor[partition] < heads[partition] for partition in wanted)
+    more = any(cursor[partition] < ends[partition] for partition in wanted)
     return Page(await _events(view, chosen), ".".join(map(str, cursor)), more)
 
 
@@ -103,13 +104,6 @@ def _advance(
         elif last is not None and (last < places[-1].seq or len(places) == limit):
             cursor[partition] = last
     return cursor
-
-
-async def _heads(view: View) -> list[int]:
-    heads = [0] * view.scope.partitions
-    async for position in view.database.positions.find({}, {"seq": 1}, session=view.session):
-        heads[position["_id"]] = position["seq"]
-    return heads
 
 
 async def _places(

@@ -13,7 +13,8 @@ from rushlight.projections.keys import document_id
 from rushlight.query.freshness import CompleteTo
 from rushlight.store.database import Collection, Database, Document
 
-FETCH_DOCUMENTS = 100
+# Few enough that decoding them does not hold up the loop for long.
+FETCH_DOCUMENTS = 64
 # Up to so many days or hours are asked for by name; more of them as a range of names.
 MAX_NAMED = 8
 

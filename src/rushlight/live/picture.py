@@ -1,0 +1,209 @@
+"""What the board shows of one shop, read by the functions that also answer the query API, in one snapshot."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from rushlight.live.mirror import Mirror, MirrorView
+from rushlight.query.counters import Total
+from rushlight.query.figures import Figures
+from rushlight.query.freshness import CompleteTo
+from rushlight.query.funnel import FunnelStep, funnel
+from rushlight.query.notices import Notice, latest
+from rushlight.query.orders import latest_orders
+from rushlight.query.paced import PacedQuery
+from rushlight.query.products import products
+from rushlight.query.sales import Sales, steps, summary, warnings
+from rushlight.query.span import Span, moment_of
+from rushlight.query.view import View
+from rushlight.query.visitors import presence
+from rushlight.query.zones import day_of, zone
+
+SERIES_MINUTES = 60
+LATEST_ORDERS = 12
+TOP_PRODUCTS = 10
+LATEST_NOTICES = 5
+SLOW_INTERVAL_SECONDS = 0.9
+PRODUCTS_SHARE = 0.05
+PRESENCE_SHARE = 0.03
+RATE_SECONDS = 5.0
+
+
+class LivePoint(msgspec.Struct, rename="camel", kw_only=True):
+    """One minute of the series."""
+
+    at: datetime
+    orders: int
+    units: int
+    gross: str
+    discounts: str
+    refunds: str
+    net: str
+
+    @classmethod
+    def of(cls, minute: int, total: Total, local: ZoneInfo) -> LivePoint:
+        """The point of a minute since 1970."""
+        return cls(
+            at=moment_of(minute).astimezone(local),
+            orders=total.orders,
+            units=total.units,
+            gross=total.gross,
+            discounts=total.discounts,
+            refunds=total.refunds,
+            net=total.net,
+        )
+
+
+class Today(msgspec.Struct, kw_only=True):
+    """Sales since local midnight."""
+
+    start: datetime = msgspec.field(name="from")
+    currencies: dict[str, Sales]
+
+
+class Funnel(msgspec.Struct, kw_only=True):
+    """Sessions since local midnight."""
+
+    steps: list[FunnelStep]
+
+
+class SoldToday(msgspec.Struct, kw_only=True):
+    """What a product sold in one currency."""
+
+    units: int
+    net: str
+
+
+class TopProduct(msgspec.Struct, rename="camel", kw_only=True):
+    """One of the products with the greatest net."""
+
+    product_id: str
+    name: str | None
+    category: str | None
+    views: int
+    adds: int
+    currencies: dict[str, SoldToday]
+
+
+class Rate(msgspec.Struct, rename="camel", kw_only=True):
+    """How many events the instance settles."""
+
+    events_per_second: float
+
+
+class Picture(msgspec.Struct, kw_only=True):
+    """Everything at one moment.
+
+    Attributes:
+        figures: by the names of `analyticsUpdate`, all but the series.
+        series_from: the first minute (since 1970) of the series. points: by currency and minute.
+    """
+
+    as_of: datetime
+    complete_to: CompleteTo
+    figures: dict[str, Any]
+    series_from: int
+    points: Mapping[str, Mapping[int, LivePoint]]
+    local: ZoneInfo
+
+
+class Painter:
+    """Makes pictures of one shop, for as long as somebody watches it."""
+
+    def __init__(self, figures: Figures, shop: str) -> None:
+        self._figures = figures
+        self._shop = shop
+        self._local = zone(figures.settings.shop(shop).time_zone)
+        self._mirror = Mirror()
+        self._stored: deque[tuple[float, int]] = deque()
+        self._products = PacedQuery(self._top_products, interval_seconds=SLOW_INTERVAL_SECONDS, share=PRODUCTS_SHARE)
+        self._presence = PacedQuery(presence, interval_seconds=SLOW_INTERVAL_SECONDS, share=PRESENCE_SHARE)
+        self._notices = PacedQuery(self._latest_notices, interval_seconds=SLOW_INTERVAL_SECONDS, share=1.0)
+        self._ledger = PacedQuery(self._read_ledger, interval_seconds=SLOW_INTERVAL_SECONDS, share=0.05)
+
+    async def paint(self) -> Picture:
+        """The board as of now.
+
+        Raises:
+            Unavailable: MongoDB does not answer in time.
+        """
+        picture = await self._figures.read(self._shop, self._paint, view=self._view)
+        self._mirror.sweep()
+        return picture
+
+    @property
+    def stored(self) -> int:
+        """How many events the journal held when the last picture was made, all shops together."""
+        return sum(self._mirror.heads)
+
+    def _view(self, database: Any, scope: Any, moment: Any, known: Any) -> View:
+        return MirrorView(self._mirror, database, scope, moment, known)
+
+    async def _paint(self, view: View) -> Picture:
+        begin, end = day_of(view.present, self._local)
+        today = Span(begin, end)
+        minute = view.present.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        hour = Span(minute - timedelta(minutes=SERIES_MINUTES), minute)
+        by_minute = await steps(view, hour, "minute", self._local)
+        here = await self._presence.read(view)
+        figures = {
+            "timeZone": self._local.key,
+            "today": Today(start=begin.astimezone(self._local), currencies=await summary(view, today)),
+            "funnel": Funnel(steps=await funnel(view, today)),
+            "products": await self._products.read(view),
+            "visitors": here.visitors,
+            "carts": here.carts,
+            "orders": await latest_orders(view, LATEST_ORDERS),
+            "ledger": await self._ledger.read(view),
+            "rate": self._rate(view.present),
+            "notices": await self._notices.read(view),
+            "warnings": await warnings(view, today),
+        }
+        points = {
+            currency: {at: LivePoint.of(at, total, self._local) for at, total in totals.items()}
+            for currency, totals in by_minute.items()
+        }
+        return Picture(
+            as_of=view.present,
+            complete_to=view.complete_to,
+            figures=figures,
+            series_from=hour.minutes[0],
+            points=points,
+            local=self._local,
+        )
+
+    async def _top_products(self, view: View) -> list[TopProduct]:
+        begin, end = day_of(view.present, self._local)
+        page = await products(view, Span(begin, end), limit=TOP_PRODUCTS)
+        return [
+            TopProduct(
+                product_id=each.product_id,
+                name=each.name,
+                category=each.category,
+                views=each.views,
+                adds=each.adds,
+                currencies={name: SoldToday(units=sold.units, net=sold.net) for name, sold in each.currencies.items()},
+            )
+            for each in page.products
+        ]
+
+    async def _latest_notices(self, view: View) -> list[Notice]:
+        return await latest(view.database, self._shop, LATEST_NOTICES, view.session)
+
+    async def _read_ledger(self, _view: View) -> Any:
+        return await self._figures.ledger.read()
+
+    def _rate(self, present: datetime) -> Rate:
+        """Events stored a second, over the last five."""
+        now = present.timestamp()
+        self._stored.append((now, self.stored))
+        while len(self._stored) > 2 and self._stored[1][0] <= now - RATE_SECONDS:
+            self._stored.popleft()
+        (then, before), (_, after) = self._stored[0], self._stored[-1]
+        return Rate(events_per_second=round((after - before) / (now - then), 1) if now > then else 0.0)

@@ -298,6 +298,11 @@ def test_mongod_that_is_no_replica_set(lonely_mongod: str) -> None:
         (62, "UPGRADE PROBLEM: Found an invalid featureCompatibilityVersion document", "by another version of it"),
         (14, "WT_TRY_SALVAGE: database corruption detected", "is damaged"),
         (-9, "", "mongod ended with signal SIGKILL (log: "),
+        (
+            3,
+            "  File x\nValueError: why\nERROR:    Exiting.\n",
+            "mongod ended with exit code 3, saying 'ValueError: why' (",
+        ),
         (3, "one\n\nlast words\n", "mongod ended with exit code 3, saying 'last words' (log: "),
     ],
 )

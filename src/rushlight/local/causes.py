@@ -10,6 +10,7 @@ import signal
 
 from rushlight.local.layout import Layout
 
+_ERROR = re.compile(r"rushlight\.errors\.\w+: |rushlight \w+: |[\w.]*(?:Error|Exception): ")
 FULL_BYTES = 256 * 1024
 ELSEWHERE = "or give the URL of a server that runs elsewhere"
 _PACKAGES = {"libcurl.so.4": "libcurl4", "libssl.so.3": "libssl3", "libcrypto.so.3": "libssl3"}
@@ -76,5 +77,7 @@ def _ending(code: int) -> str:
 
 
 def _last_line(words: str) -> str:
+    """The last line, or rather the last that names an error: servers like to add that they are leaving now."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return f", saying {lines[-1][:300]!r}" if lines else ""
+    told = [line for line in lines if _ERROR.match(line)] or lines
+    return f", saying {told[-1][:300]!r}" if told else ""

@@ -13,6 +13,7 @@ from collections import deque
 from typing import Any
 
 import pymongo
+from bson.errors import BSONError
 from pymongo.errors import PyMongoError
 
 from rushlight.errors import Retryable, RushlightError, Unavailable
@@ -151,7 +152,7 @@ class GroupCommit:
                     batch = await self._attempt(batch, doubtful=doubtful)
             except PyMongoError as error:
                 log.warning("inserting %d orders again: %s", len(batch), error)
-            except (ValueError, TypeError, OverflowError) as error:
+            except (BSONError, ValueError, OverflowError) as error:
                 # Not the database's doing: a document that cannot be encoded. It must not take its neighbours along.
                 if len(batch) == 1:
                     batch[0].fail(RushlightError(f"the order cannot be stored: {error}"))

@@ -1,0 +1,155 @@
+"""Whatever becomes of a shared insert, each order has its own true result, and an own duplicate is success."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from rushlight.errors import RushlightError, Unavailable
+from rushlight.local import binaries
+from rushlight.local.process import spawn
+from rushlight.orders import group_commit
+from rushlight.orders.group_commit import GroupCommit
+from rushlight.settings import Settings
+from rushlight.store.database import Database
+from tests.orders.client import Shop, serving
+
+START_SECONDS = 60.0
+Client = MongoClient[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A MongoDB that fails on request; its URL."""
+    folder = tmp_path_factory.mktemp("failing")
+    (folder / "db").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [str(binaries.mongod()), "--dbpath", str(folder / "db"), "--port", str(port), "--bind_ip", "127.0.0.1"]
+    command += ["--replSet", "failing", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
+    command += ["--setParameter", "enableTestCommands=1", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+    mongod = spawn("mongod", command, log=folder / "log")
+    try:
+        _initiate(port, folder)
+        yield f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    finally:
+        mongod.kill()
+
+
+def _initiate(port: int, folder: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+    for command in ({"replSetInitiate": {"_id": "failing", "members": members}}, {"hello": 1}):
+        while True:
+            try:
+                with Client(port=port, directConnection=True, serverSelectionTimeoutMS=500) as client:
+                    if client.admin.command(command).get("isWritablePrimary", "hello" not in command):
+                        break
+            except PyMongoError:
+                pass
+            assert time.monotonic() < deadline, (folder / "log").read_text(errors="replace")[-2000:]
+            time.sleep(0.05)
+
+
+@pytest.fixture
+async def shop(failing: str, request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
+    """An order service on the failing MongoDB, without Redis."""
+    name = f"test_{abs(hash(request.node.name))}"
+    async with serving(Settings(mongo_url=failing, database=name)) as running:
+        yield running
+
+
+@contextmanager
+def fault(shop: Shop, times: int, **data: Any) -> Iterator[None]:
+    """The next commands of these kinds fail that often."""
+    with Client(shop.settings.mongo_url) as client:
+        point = {"configureFailPoint": "failCommand"}
+        client.admin.command({**point, "mode": {"times": times}, "data": {"failInternalCommands": False, **data}})
+        try:
+            yield
+        finally:
+            client.admin.command({**point, "mode": "off"})
+
+
+STORED_BUT_FAILED = {"writeConcernError": {"code": 64, "codeName": "WriteConcernFailed", "errmsg": "timed out"}}
+CONNECTION_BREAKS = {"closeConnection": True}
+NOT_PRIMARY = {"errorCode": 10107}
+
+
+@pytest.mark.parametrize("how", [STORED_BUT_FAILED, CONNECTION_BREAKS, NOT_PRIMARY])
+async def test_an_unknown_result_is_found_out(shop: Shop, how: dict[str, Any]) -> None:
+    """Stored though reported as failed, or never stored: after the fault each order is there once and answered 201."""
+    with fault(shop, 3, failCommands=["insert"], **how):
+        answers = await asyncio.gather(*(shop.place(orderId=f"o{n}") for n in range(20)))
+    assert {answer.status for answer in answers} == {201}
+    assert not any(answer.replayed for answer in answers)
+    assert len(shop.documents()) == 20
+
+
+async def test_a_foreign_duplicate_is_told_from_ones_own(shop: Shop) -> None:
+    """After an unknown result, an order that somebody else had placed under the id before is still a conflict."""
+    await shop.place(orderId="taken", country="DE")
+    with fault(shop, 2, failCommands=["insert"], **STORED_BUT_FAILED):
+        answers = await asyncio.gather(shop.place(orderId="taken"), shop.place(orderId="new"))
+    assert [answer.status for answer in answers] == [409, 201]
+    assert shop.stored("taken")["country"] == "DE"
+
+
+async def test_a_result_that_stays_unknown_says_so(shop: Shop) -> None:
+    """When the deadline passes the answer is 503 with the code unknown_outcome; the key finds the order afterwards."""
+    with fault(shop, 10**6, failCommands=["insert"], **STORED_BUT_FAILED):
+        answer = await shop.place(key="k")
+    assert (answer.status, answer.error["code"]) == (503, "unknown_outcome")
+    again = await shop.place(key="k")
+    assert (again.status, again.replayed, len(shop.documents())) == (201, True, 1)
+
+
+@pytest.mark.parametrize("how", [STORED_BUT_FAILED, CONNECTION_BREAKS, NOT_PRIMARY])
+async def test_an_unknown_change_is_done_once(shop: Shop, how: dict[str, Any]) -> None:
+    """A refund without a key whose write had an unknown result is found by its own mark and not done twice."""
+    order_id = await shop.paid()
+    with fault(shop, 3, failCommands=["update"], **how):
+        answer = await shop.post(f"/orders/{order_id}/refund", {"amount": "5.00"})
+    assert (answer.status, answer.replayed) == (200, False), answer.body
+    assert answer.json["refunded"] == "5.00"
+    stored = shop.stored(order_id)
+    assert (stored["refunded"], stored["emitted"]) == (500, 3)
+
+
+async def test_an_order_that_cannot_be_stored_fails_alone(settings: Settings) -> None:
+    """A document that BSON cannot hold does not take along those that share its insert."""
+    database = await Database.connect_orders(settings, role="test")
+    commit = GroupCommit(database.orders)
+    documents: list[dict[str, Any]] = [{"_id": n, "value": n} for n in range(5)]
+    documents[2]["value"] = object()
+    results = await asyncio.gather(*(commit.submit(d, 10) for d in documents), return_exceptions=True)
+    assert isinstance(results[2], RushlightError)
+    assert [results[n] for n in (0, 1, 3, 4)] == [None] * 4
+    assert await database.orders.count_documents({}) == 4
+    await commit.close()
+    await database.close()
+
+
+async def test_a_full_queue_refuses_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its bound the queue takes nothing more, and what is in it is stored."""
+    monkeypatch.setattr(group_commit, "MAX_QUEUED_ORDERS", 3)
+    database = await Database.connect_orders(settings, role="test")
+    commit = GroupCommit(database.orders)
+    waiting = [commit.submit({"_id": n}, 10) for n in range(3)]
+    with pytest.raises(Unavailable):
+        commit.submit({"_id": 3}, 10)
+    assert await asyncio.gather(*waiting) == [None] * 3
+    assert await commit.submit({"_id": 3}, 10) is None
+    existing = await commit.submit({"_id": 3, "request": {"nonce": "another"}}, 10)
+    assert existing == {"_id": 3}
+    await commit.close()
+    await database.close()

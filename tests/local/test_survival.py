@@ -258,3 +258,14 @@ def test_children_are_tied_before_they_run(tmp_path: Path) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "log")], capture_output=True, check=False)
     until(lambda: identity(int(ended.stdout)) is None)
+
+
+def test_killed_instance_with_all_roles_leaves_no_orphan(own: Settings, launch: Launch) -> None:
+    """Also the real roles go with a supervisor that is killed, a frozen one among them, and the next start serves."""
+    settings = msgspec.structs.replace(own, workers=2)
+    launched = launch(settings, "web", "worker", "orders")
+    launched.ready().freeze("worker-2")
+    kill_group(launched)
+    until(lambda: not processes_of(own.data))
+    again = launch(settings, "web", "worker", "orders").ready()
+    assert sorted(again.children) == ["mongod", "orders", "valkey", "web", "worker-1", "worker-2"]

@@ -95,7 +95,7 @@ class Web:
         if INGEST in self._parts:
             await self._start_ingest(database)
         if LIVE in self._parts:
-            gateway = Gateway(database, settings.redis_url or "", settings, figures=figures)
+            gateway = Gateway(figures, settings.redis_url or "")
             await gateway.start()
             self._closers.append(gateway.stop)
             self._apps["socket"] = gateway.asgi

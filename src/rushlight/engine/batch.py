@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,8 +14,11 @@ from rushlight.store.journal import Journal
 from rushlight.store.outbox import ORIGIN, OutboxReader
 
 MAX_REMEMBERED_VERSIONS = 20_000
+FOLLOWS_PARKED = "an earlier event of the same aggregate is parked"
 
 Aggregate = tuple[str, str]
+# Bytes that came, under a name for the case that they cannot be read: their place in the stream, or the origin.
+Arrival = tuple[str, bytes]
 
 
 class Candidate(NamedTuple):
@@ -54,10 +57,36 @@ class Batch:
         event, data = candidate
         self.outcomes.append(Outcome("parked", event.origin, reason, data, event))
 
+    def park_from(self, culprit: Envelope, reason: str) -> None:
+        """Park an accepted event and the later ones of its aggregate; the others stay."""
+        kept: list[Candidate] = []
+        found = False
+        for candidate in self.accepted:
+            found = found or candidate.event is culprit
+            if found and _aggregate(candidate.event) == _aggregate(culprit):
+                self.park(candidate, reason if candidate.event is culprit else FOLLOWS_PARKED)
+            else:
+                kept.append(candidate)
+        self.accepted[:] = kept
+
+    def park_all(self, reason: str) -> None:
+        """Park every accepted event."""
+        for candidate in self.accepted:
+            self.park(candidate, reason)
+        self.accepted.clear()
+
     def origins(self) -> list[str]:
         """Every origin that this batch settles or found settled."""
         settled = [candidate.event.origin for candidate in self.accepted]
         return [*settled, *(outcome.origin for outcome in self.outcomes), *self.settled]
+
+
+class _Seen:
+    """What one batch has met so far, so that nothing gets two terminal records, wherever it came from twice."""
+
+    def __init__(self) -> None:
+        self.origins: set[str] = set()
+        self.holders: dict[str, str] = {}
 
 
 class Sorter:
@@ -70,18 +99,13 @@ class Sorter:
         self._parked = parked
         self._versions: OrderedDict[Aggregate, int] = OrderedDict()
 
-    async def sort(self, arrived: Sequence[tuple[str, bytes]]) -> Batch:
-        """Decide about each arrival.
-
-        Args:
-            arrived: a name for what cannot be read (its place in the stream or outbox), and the bytes.
-        """
-        batch = Batch()
-        candidates = self._decode(arrived, batch)
-        fresh = await self._without_repeats(candidates, batch)
-        parked = set(self._parked)
-        for candidate in await self._in_order(fresh, batch):
-            self._admit(candidate, batch, parked)
+    async def sort(self, arrived: Sequence[Arrival]) -> Batch:
+        """Decide about each arrival."""
+        batch, seen = Batch(), _Seen()
+        fresh = await self._fresh(arrived, batch, seen)
+        newly_parked: set[Aggregate] = set()
+        for candidate in await self._in_order(fresh, batch, seen):
+            self._admit(candidate, batch, newly_parked)
         return batch
 
     def committed(self, batch: Batch) -> None:
@@ -89,42 +113,50 @@ class Sorter:
         for event, _ in batch.accepted:
             self._remember(event)
         for outcome in batch.outcomes:
-            if outcome.kind == "parked" and outcome.event is not None:
-                self._parked.add(_aggregate(outcome.event))
+            if outcome.event is not None:
                 self._remember(outcome.event)
+                if outcome.kind == "parked":
+                    self._parked.add(_aggregate(outcome.event))
 
-    def _decode(self, arrived: Iterable[tuple[str, bytes]], batch: Batch) -> list[Candidate]:
-        candidates = []
-        for place, data in arrived:
-            try:
-                candidates.append(Candidate(decode(data), data))
-            except Rejected as error:
-                batch.outcomes.append(Outcome("unreadable", place, str(error), data, None))
-        return candidates
+    async def _fresh(self, arrived: Sequence[Arrival], batch: Batch, seen: _Seen) -> list[Candidate]:
+        """Those that can be read and have no terminal record yet; the others get theirs."""
+        candidates, unreadable = _decoded(arrived)
+        await self._end_unreadable(unreadable, batch, seen)
+        return await self._without_repeats(candidates, batch, seen)
 
-    async def _without_repeats(self, candidates: list[Candidate], batch: Batch) -> list[Candidate]:
+    async def _end_unreadable(self, unreadable: list[Outcome], batch: Batch, seen: _Seen) -> None:
+        if not unreadable:
+            return
+        ended = await self._journal.outcomes([outcome.origin for outcome in unreadable])
+        for outcome in unreadable:
+            if outcome.origin in ended:
+                batch.settled.append(outcome.origin)
+            elif outcome.origin not in seen.origins:
+                batch.outcomes.append(outcome)
+            seen.origins.add(outcome.origin)
+
+    async def _without_repeats(self, candidates: list[Candidate], batch: Batch, seen: _Seen) -> list[Candidate]:
         if not candidates:
             return []
-        holder_of = await self._journal.origins([event.id for event, _ in candidates])
+        stored = await self._journal.origins([event.id for event, _ in candidates])
         ended = await self._journal.outcomes([event.origin for event, _ in candidates])
-        handled: set[str] = set()
         fresh = []
         for candidate in candidates:
             event = candidate.event
-            if event.origin in handled:  # one acknowledgement that was sent twice
+            if event.origin in seen.origins:  # one acknowledgement that came twice
                 continue
-            handled.add(event.origin)
-            holder = holder_of.setdefault(event.id, "")
+            seen.origins.add(event.origin)
+            holder = stored.get(event.id) or seen.holders.get(event.id)
             if event.origin in ended or holder == event.origin:
                 batch.settled.append(event.origin)
             elif holder:
                 batch.outcomes.append(Outcome("duplicate", event.origin, "", candidate.data, event))
             else:
-                holder_of[event.id] = event.origin
+                seen.holders[event.id] = event.origin
                 fresh.append(candidate)
         return fresh
 
-    async def _in_order(self, fresh: list[Candidate], batch: Batch) -> list[Candidate]:
+    async def _in_order(self, fresh: list[Candidate], batch: Batch, seen: _Seen) -> list[Candidate]:
         """Each aggregate's versions ascending, and those that the stream has not brought yet from the outbox."""
         queues: dict[Aggregate, list[Candidate]] = {}
         for candidate in fresh:
@@ -132,7 +164,7 @@ class Sorter:
                 queues.setdefault(_aggregate(candidate.event), []).append(candidate)
         if not queues:
             return fresh
-        await self._fill_gaps(queues, batch)
+        await self._fill_gaps(queues, batch, seen)
         for queue in queues.values():
             queue.sort(key=_version, reverse=True)
         ordered = []
@@ -145,7 +177,7 @@ class Sorter:
                 ordered.append(queue.pop())
         return ordered
 
-    async def _fill_gaps(self, queues: dict[Aggregate, list[Candidate]], batch: Batch) -> None:
+    async def _fill_gaps(self, queues: dict[Aggregate, list[Candidate]], batch: Batch, seen: _Seen) -> None:
         known = await self._known_versions(queues)
         gaps = [
             aggregate
@@ -156,9 +188,7 @@ class Sorter:
             return
         leftovers = await self._outbox.of_orders([aggregate_id for _, aggregate_id in gaps], self._partition)
         arrived = [(f"{ORIGIN}{row.order_id}:{row.number}", row.data) for row in leftovers]
-        present = {candidate.event.origin for queue in queues.values() for candidate in queue}
-        missing = [c for c in self._decode(arrived, batch) if c.event.origin not in present]
-        for candidate in await self._without_repeats(missing, batch):
+        for candidate in await self._fresh(arrived, batch, seen):
             aggregate = _aggregate(candidate.event)
             if candidate.event.version is not None and aggregate in queues:
                 queues[aggregate].append(candidate)
@@ -172,16 +202,16 @@ class Sorter:
             known.update({aggregate: stored.get(aggregate, 0) for aggregate in unknown})
         return known
 
-    def _admit(self, candidate: Candidate, batch: Batch, parked: set[Aggregate]) -> None:
+    def _admit(self, candidate: Candidate, batch: Batch, newly_parked: set[Aggregate]) -> None:
         event = candidate.event
         aggregate = _aggregate(event)
-        if aggregate in parked:
-            batch.park(candidate, "an earlier event of the same aggregate is parked")
+        if aggregate in self._parked or aggregate in newly_parked:
+            batch.park(candidate, FOLLOWS_PARKED)
             return
         try:
             _check(event)
         except Rejected as error:
-            parked.add(aggregate)
+            newly_parked.add(aggregate)
             batch.park(candidate, str(error))
         else:
             batch.accepted.append(candidate)
@@ -193,6 +223,18 @@ class Sorter:
         self._versions[aggregate] = max(event.version, self._versions.pop(aggregate, 0))
         if len(self._versions) > MAX_REMEMBERED_VERSIONS:
             self._versions.popitem(last=False)
+
+
+def _decoded(arrived: Sequence[Arrival]) -> tuple[list[Candidate], list[Outcome]]:
+    candidates, unreadable = [], []
+    for name, data in arrived:
+        try:
+            candidates.append(Candidate(decode(data), data))
+        except Rejected as error:
+            # What an outbox acknowledged is parked in sight; nobody knows who acknowledged what a stream garbled.
+            kind = "parked" if name.startswith(ORIGIN) else "unreadable"
+            unreadable.append(Outcome(kind, name, str(error), data, None))
+    return candidates, unreadable
 
 
 def _check(event: Envelope) -> None:

@@ -9,32 +9,57 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
+from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from rushlight.engine.batch import Batch, Outcome
 from rushlight.engine.folding import Folded
-from rushlight.errors import Fenced, Retryable, Unavailable
+from rushlight.errors import Fenced, Retryable
 from rushlight.events.envelope import now
 from rushlight.store import bulk
+from rushlight.store.accounts import account_of
 from rushlight.store.database import Database, Document
 from rushlight.store.positions import Position, Positions
 
 log = logging.getLogger(__name__)
 
+MAX_VERSION = 2**63 - 1
+# What is parked is kept whole, as far as one document holds it.
+MAX_KEPT_BYTES = 15 << 20
 MAX_ATTEMPTS = 60
 FIRST_BACKOFF_SECONDS = 0.05
 MAX_BACKOFF_SECONDS = 1.0
 MAX_COMMIT_MS = 10_000
 DUPLICATE_KEY = 11000
+# A number that outgrew 64 bits, a document that outgrew 16 MiB: the same batch fails the same way for ever.
+REFUSALS = frozenset({2, 15, 10334, 17280, 17419, 17420})
+# A write failed for what has nothing to do with what was written: rights, time, locks, room.
+CIRCUMSTANCES = frozenset({13, 24, 50, 202, 262, 365, 388, 14031})
+# The server ended the transaction: it lived too long, or took too much of the cache.
+GIVEN_UP = frozenset({112, 251, 290, 365, 388})
+MAX_GIVEN_UP = 3
+
+
+class Refused(Exception):
+    """MongoDB does not take this batch as it is.
+
+    Attributes:
+        for_good: whether the same batch will fail the same way again; otherwise it was too much at once.
+    """
+
+    def __init__(self, reason: str, *, for_good: bool) -> None:
+        super().__init__(reason)
+        self.for_good = for_good
 
 
 class Work(NamedTuple):
@@ -42,10 +67,11 @@ class Work(NamedTuple):
 
     position: Position
     journal: list[RawBSONDocument]
-    sources: Counter[str]
+    stored: Counter[str]
     folded: Sequence[Folded]
     projections: Sequence[str]
     outcomes: Sequence[Outcome]
+    token: str
 
     @classmethod
     def of(
@@ -57,8 +83,9 @@ class Work(NamedTuple):
         projections: Sequence[str],
     ) -> Work:
         """A batch that has been folded."""
-        sources = Counter(candidate.event.source for candidate in batch.accepted)
-        return cls(position, journal, sources, folded, projections, batch.outcomes)
+        sources = [account_of(event.origin, event.source) for event, _ in batch.accepted]
+        stored = Counter(source for source in sources if source is not None)
+        return cls(position, journal, stored, folded, projections, batch.outcomes, secrets.token_hex(8))
 
 
 class Committer:
@@ -72,33 +99,36 @@ class Committer:
     async def commit(self, before: Position, work: Work) -> None:
         """Move the partition from ``before`` to ``work.position``.
 
-        Repeats passing failures; a result that is not known is looked up: only our own epoch with the next number
-        means that it was committed.
+        Repeats passing failures; a result that is not known is looked up: only our own epoch with the next number and
+        this commit's own token means that it was committed.
 
         Raises:
-            Fenced: a newer owner has the partition, or somebody else committed.
-            Retryable: another partition has stored one of the events meanwhile; sort the batch again.
-            Unavailable: MongoDB did not recover in time; the batch may or may not be committed.
+            Fenced: a newer owner has the partition, or whether this was committed did not become known in time; in
+                either case what stands in the position counts, not what we remember.
+            Retryable: another partition has stored one of the events meanwhile; sort the batch again. Nothing was
+                committed.
+            Refused: the batch cannot be committed as it is. Nothing was committed.
         """
-        backoff = FIRST_BACKOFF_SECONDS
+        backoff, given_up = FIRST_BACKOFF_SECONDS, 0
         for _ in range(MAX_ATTEMPTS):
             try:
                 await self._attempt(before, work)
                 return
-            except (BulkWriteError, DuplicateKeyError) as error:
-                if not _is_duplicate_key(error):
-                    raise
-                raise Retryable(f"another partition stored one of these events meanwhile: {error}") from error
+            except (BSONError, OverflowError) as error:
+                raise Refused(str(error), for_good=True) from error
             except (Fenced, PyMongoError) as error:
-                # Also when the fence did not match: an earlier attempt of ours may have been committed after all.
-                if await self._is_committed(before):
+                _raise_if_final(error)
+                # Also when the fence did not match: an earlier attempt of ours may have been committed after all, or
+                # have moved the position where the majority does not see it yet.
+                if await self._is_committed(before, work.token):
                     return
-                if isinstance(error, Fenced):
-                    raise
                 log.warning("commit of partition %d failed, trying again: %s", before.partition, error)
+                given_up += bool(_codes(error) & GIVEN_UP)
+            if given_up == MAX_GIVEN_UP:
+                raise Refused("the transaction takes too long or too much room", for_good=False)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.5))
             backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
-        raise Unavailable(f"partition {before.partition}: MongoDB does not commit")
+        raise Fenced(f"partition {before.partition}: MongoDB does not commit; going on from what it has")
 
     async def _attempt(self, before: Position, work: Work) -> None:
         transaction = await self._session.start_transaction(
@@ -123,6 +153,7 @@ class Committer:
             "seq": after.seq,
             "generation": after.generation,
             "entry": after.entry,
+            "commit": work.token,
             "committedAt": now(),
             **{f"projections.{name}": after.seq for name in work.projections},
         }
@@ -132,11 +163,12 @@ class Committer:
             raise Fenced(f"partition {before.partition}: no longer at epoch {before.epoch}, commit {before.n}")
 
     async def _account(self, partition: int, work: Work) -> None:
-        columns: dict[str, Counter[str]] = {source: Counter(stored=count) for source, count in work.sources.items()}
+        columns: dict[str, Counter[str]] = {source: Counter(stored=count) for source, count in work.stored.items()}
         documents = [_outcome_document(partition, outcome) for outcome in work.outcomes]
         for outcome in work.outcomes:
-            if outcome.event is not None:
-                columns.setdefault(outcome.event.source, Counter())[outcome.kind] += 1
+            source = account_of(outcome.origin, outcome.event.source if outcome.event else "")
+            if source is not None:
+                columns.setdefault(source, Counter())[outcome.kind] += 1
         records = [{"q": {"_id": d.pop("_id")}, "u": {"$setOnInsert": d}, "upsert": True} for d in documents]
         await bulk.update(self._database.outcomes, bulk.encode(records), session=self._session)
         counts = [
@@ -149,8 +181,8 @@ class Committer:
         ]
         await bulk.update(self._database.ledger, bulk.encode(counts), session=self._session)
 
-    async def _is_committed(self, before: Position) -> bool:
-        """Whether the attempt went through, by a majority read.
+    async def _is_committed(self, before: Position, token: str) -> bool:
+        """Whether an attempt went through, by a majority read; False when it did not, or not yet, or is not known.
 
         Raises:
             Fenced: another epoch, or another commit than ours.
@@ -161,7 +193,11 @@ class Committer:
             return False
         if found is None or found.epoch != before.epoch:
             raise Fenced(f"partition {before.partition} has a newer owner")
-        return found.n == before.n + 1
+        if found.n == before.n:
+            return False
+        if found.n == before.n + 1 and found.commit == token:
+            return True
+        raise Fenced(f"partition {before.partition} was moved on from commit {before.n} without us")
 
 
 def _outcome_document(partition: int, outcome: Outcome) -> Document:
@@ -170,18 +206,32 @@ def _outcome_document(partition: int, outcome: Outcome) -> Document:
     if event is not None:
         document |= {"eventId": event.id, "source": event.source, "shop": event.shop}
     if outcome.kind != "duplicate":
-        document |= {"reason": outcome.reason[:500], "event": outcome.data.decode("utf-8", "replace")}
+        text = outcome.data[:MAX_KEPT_BYTES].decode("utf-8", "replace")
+        document |= {"reason": outcome.reason[:500], "event": text}
     if outcome.kind == "parked" and event is not None:
         document |= {"aggregateId": event.aggregate_id, "eventName": event.name}
-        if event.version is not None:
+        if event.version is not None and event.version <= MAX_VERSION:
             document["version"] = event.version
     return document
 
 
-def _is_duplicate_key(error: BulkWriteError | DuplicateKeyError) -> bool:
-    if isinstance(error, DuplicateKeyError):
-        return True
-    return any(row.get("code") == DUPLICATE_KEY for row in (error.details or {}).get("writeErrors", ()))
+def _codes(error: Exception) -> set[int]:
+    if isinstance(error, BulkWriteError):
+        return {row["code"] for row in (error.details or {}).get("writeErrors", ()) if "code" in row}
+    return {error.code} if isinstance(error, OperationFailure) and error.code is not None else set()
+
+
+def _raise_if_final(error: Exception) -> None:
+    """Raise what repeating the same transaction would not change.
+
+    A writing that the server refused was refused inside a transaction whose fence had matched: no earlier attempt was
+    committed either.
+    """
+    codes = _codes(error)
+    if isinstance(error, DuplicateKeyError) or DUPLICATE_KEY in codes:
+        raise Retryable(f"another partition stored one of these events meanwhile: {error}") from error
+    if codes & REFUSALS or (isinstance(error, BulkWriteError) and not codes & CIRCUMSTANCES):
+        raise Refused(str(error), for_good=True) from error
 
 
 def next_position(before: Position, *, events: int, generation: str, entry: str) -> Position:

@@ -12,7 +12,7 @@ from rushlight.projections.keys import document_id
 from rushlight.projections.projection import Projection
 from rushlight.projections.state import Counters, State
 from rushlight.store import bulk
-from rushlight.store.database import Collection, Database, Document
+from rushlight.store.database import Collection, Database, Document, of_primary
 
 META_FIELDS = ("_id", "p", "seq")
 
@@ -37,7 +37,9 @@ class Folder:
     """Folds one partition's events into one generation of one projection."""
 
     def __init__(self, database: Database, projection: Projection, generation: int, partition: int) -> None:
-        self._collection = database.projection(projection.name)
+        # A partition's owner builds on what the primary has: right after an election the majority's view may lack its
+        # last commits.
+        self._collection = of_primary(database.projection(projection.name))
         self._projection = projection
         self._partition = partition
         self._prefix = document_id(generation, partition, "")

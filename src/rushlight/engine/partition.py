@@ -9,17 +9,16 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from rushlight.bus.broadcast import Broadcaster, Change
-from rushlight.bus.stream import FIRST_ENTRY, Entry, Page, StreamReader
-from rushlight.engine.batch import Aggregate, Batch, Sorter
-from rushlight.engine.commit import Committer, Work, next_position
+from rushlight.bus.stream import FIRST_ENTRY, Page, StreamReader
+from rushlight.engine.batch import Aggregate, Arrival, Batch, Sorter
+from rushlight.engine.commit import Committer, Refused, Work, next_position
 from rushlight.engine.folding import Folded, Folder, Poison
-from rushlight.errors import Fenced, Rejected, Retryable, Unavailable
+from rushlight.errors import Rejected, Retryable, Unavailable
 from rushlight.events.envelope import now
 from rushlight.projections.behaviour import Behaviour
 from rushlight.projections.money import Money
@@ -27,7 +26,7 @@ from rushlight.store.clearing import Clearing
 from rushlight.store.database import Database
 from rushlight.store.journal import Journal, to_raw
 from rushlight.store.outbox import ORIGIN, OutboxReader
-from rushlight.store.positions import Position, Positions
+from rushlight.store.positions import Position
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +63,12 @@ class PartitionOwner:
     ) -> None:
         partition = position.partition
         self._position = position
-        self._positions = Positions(database)
         self._outbox = OutboxReader(database)
         self._reader = StreamReader(redis_url, partition)
         self._broadcaster = broadcaster
         self._clearing = clearing
         self._turn = turn
-        self._sorter = Sorter(partition, Journal(database), self._outbox, parked)
+        self._sorter = Sorter(partition, Journal(database, latest=True), self._outbox, parked)
         self._committer = Committer(database, session)
         self._folders = [Folder(database, p, LIVE_GENERATION, partition) for p in (Money(), Behaviour())]
         self._stopping = asyncio.Event()
@@ -80,7 +78,6 @@ class PartitionOwner:
         self._outage = False
         self._idle = False
         self._backlog = False
-        self._doubtful = False
 
     def stop(self) -> None:
         """Finish the batch in hand and return from `run`."""
@@ -90,7 +87,8 @@ class PartitionOwner:
         """Own the partition until `stop`.
 
         Raises:
-            Fenced: a newer owner has it; nothing of ours was committed since.
+            Fenced: a newer owner has it, or what was committed last is not known; whoever owns it next starts from
+                the position.
         """
         read: asyncio.Task[Page] | None = None
         stop = asyncio.create_task(self._stopping.wait())
@@ -100,7 +98,6 @@ class PartitionOwner:
                 await asyncio.wait({read, stop}, timeout=self._sweep_due(), return_when=asyncio.FIRST_COMPLETED)
                 done, read = (read, None) if read.done() else (None, read)
                 try:
-                    await self._make_sure()
                     if done is not None:
                         await self._take_page(done)
                     await self._sweep_if_due()
@@ -110,16 +107,6 @@ class PartitionOwner:
         finally:
             await _finish(read, stop)
             await self._reader.close()
-
-    async def _make_sure(self) -> None:
-        """After a commit whose result stayed unknown, go on from where the position really stands."""
-        if not self._doubtful:
-            return
-        found = await self._positions.read(self._position.partition)
-        if found is None or found.epoch != self._position.epoch:
-            raise Fenced(f"partition {self._position.partition} has a newer owner")
-        self._position = found
-        self._doubtful = False
 
     async def _read(self) -> Page:
         loop = asyncio.get_running_loop()
@@ -146,9 +133,9 @@ class PartitionOwner:
             return
         if page.entries:
             partition = self._position.partition
-            for chunk in _chunks(page.entries):
-                arrived = [(f"s:{partition}:{entry.id}", entry.data) for entry in chunk]
-                await self._process(arrived, page.generation, chunk[-1].id)
+            arrived = [(f"s:{partition}:{entry.id}", entry.data) for entry in page.entries]
+            for chunk in _chunks(arrived):
+                await self._process(arrived[chunk], page.generation, page.entries[chunk.stop - 1].id)
             await self._trim_if_due()
 
     async def _begin_generation(self, generation: str) -> None:
@@ -170,9 +157,8 @@ class PartitionOwner:
         before = None if self._outage else self._stream_time() - LEFTOVER_AGE
         leftovers = await self._outbox.leftovers(self._position.partition, before=before)
         arrived = [(f"{ORIGIN}{row.order_id}:{row.number}", row.data) for row in leftovers]
-        for start in range(0, len(arrived), MAX_BATCH_EVENTS):
-            chunk = arrived[start : start + MAX_BATCH_EVENTS]
-            await self._process(chunk, self._position.generation, self._position.entry)
+        for chunk in _chunks(arrived):
+            await self._process(arrived[chunk], self._position.generation, self._position.entry)
         # Only now: if it failed, the next round tries again at once.
         self._last_sweep = loop.time()
 
@@ -182,17 +168,36 @@ class PartitionOwner:
             return now()
         return datetime.fromtimestamp(int(self._position.entry.partition("-")[0]) / 1000, UTC)
 
-    async def _process(self, arrived: Sequence[tuple[str, bytes]], generation: str, entry: str) -> None:
+    async def _process(self, arrived: Sequence[Arrival], generation: str, entry: str) -> None:
+        """Settle what arrived in one commit, or in ever smaller ones while MongoDB refuses it as a whole."""
+        try:
+            await self._settle(arrived, generation, entry)
+        except Refused as refused:
+            log.warning("partition %d: %d arrivals at once: %s", self._position.partition, len(arrived), refused)
+            if len(arrived) > 1:
+                middle = len(arrived) // 2
+                await self._process(arrived[:middle], self._position.generation, self._position.entry)
+                await self._process(arrived[middle:], generation, entry)
+            elif refused.for_good:
+                await self._settle(arrived, generation, entry, poison=str(refused))
+            else:
+                raise Unavailable(str(refused)) from refused
+
+    async def _settle(self, arrived: Sequence[Arrival], generation: str, entry: str, *, poison: str = "") -> None:
+        """Sort, fold and commit.
+
+        Args:
+            poison: why what is new among the arrivals is parked instead of accepted.
+        """
         while True:
             batch = await self._sorter.sort(arrived)
+            if poison:
+                batch.park_all(poison)
             try:
                 async with self._turn:
                     folded, journal = await self._fold(batch)
                     await self._commit(batch, folded, journal, generation, entry)
-            except Unavailable:
-                raise
             except Retryable as error:
-                self._doubtful = False  # it was refused as a whole
                 log.warning("partition %d sorts a batch again: %s", self._position.partition, error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -201,23 +206,26 @@ class PartitionOwner:
 
     async def _fold(self, batch: Batch) -> tuple[list[Folded], list[RawBSONDocument]]:
         """Encode and fold the accepted events; one that cannot be is parked, with the later ones of its aggregate."""
-        first = self._position.seq + 1
         while True:
+            journal = self._encode(batch)
             events = [candidate.event for candidate in batch.accepted]
             try:
-                journal = [self._encode(batch, index, first) for index in range(len(events))]
+                first = self._position.seq + 1
                 folded = await asyncio.gather(*(folder.fold(events, first) for folder in self._folders))
             except Poison as poison:
-                _park_from(batch, poison)
+                batch.park_from(poison.event, str(poison))
                 continue
             return folded, journal
 
-    def _encode(self, batch: Batch, index: int, first: int) -> RawBSONDocument:
-        event = batch.accepted[index].event
-        try:
-            return to_raw(event, self._position.partition, first + index)
-        except (Rejected, BSONError) as error:
-            raise Poison(event, error) from error
+    def _encode(self, batch: Batch) -> list[RawBSONDocument]:
+        journal: list[RawBSONDocument] = []
+        while len(journal) < len(batch.accepted):
+            event = batch.accepted[len(journal)].event
+            try:
+                journal.append(to_raw(event, self._position.partition, self._position.seq + 1 + len(journal)))
+            except Rejected as error:
+                batch.park_from(event, str(error))
+        return journal
 
     async def _commit(
         self, batch: Batch, folded: Sequence[Folded], journal: list[RawBSONDocument], generation: str, entry: str
@@ -227,10 +235,7 @@ class PartitionOwner:
         if not changed and (generation, entry) == (before.generation, before.entry):
             return
         after = next_position(before, events=len(batch.accepted), generation=generation, entry=entry)
-        # Until the commit has returned nobody knows where the position stands; a cancelled one is never used again.
-        self._doubtful = True
         await self._committer.commit(before, Work.of(after, batch, folded, journal, [f.name for f in self._folders]))
-        self._doubtful = False
         self._position = after
         self._last_commit = asyncio.get_running_loop().time()
         self._sorter.committed(batch)
@@ -252,30 +257,16 @@ class PartitionOwner:
             await self._reader.trim(self._position.entry)
 
 
-def _chunks(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Cut a page where a batch has grown large enough."""
+def _chunks(arrived: Sequence[Arrival]) -> Iterator[slice]:
+    """Where to cut, so that no batch grows too large; every chunk has at least one arrival."""
     start, size = 0, 0
-    for index, entry in enumerate(entries):
-        if index > start and size + len(entry.data) > MAX_BATCH_BYTES:
-            yield entries[start:index]
+    for index, (_, data) in enumerate(arrived):
+        if index > start and (index - start == MAX_BATCH_EVENTS or size + len(data) > MAX_BATCH_BYTES):
+            yield slice(start, index)
             start, size = index, 0
-        size += len(entry.data)
-    yield entries[start:]
-
-
-def _park_from(batch: Batch, poison: Poison) -> None:
-    """Park the event and the later ones of its aggregate; the others of the batch stay."""
-    culprit = poison.event
-    kept, found = [], False
-    for candidate in batch.accepted:
-        found = found or candidate.event is culprit
-        same = (candidate.event.shop, candidate.event.aggregate_id) == (culprit.shop, culprit.aggregate_id)
-        if found and same:
-            reason = str(poison) if candidate.event is culprit else "an earlier event of the same aggregate is parked"
-            batch.park(candidate, reason)
-        else:
-            kept.append(candidate)
-    batch.accepted[:] = kept
+        size += len(data)
+    if arrived:
+        yield slice(start, len(arrived))
 
 
 async def _finish(*tasks: asyncio.Task[Any] | None) -> None:

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 import msgspec
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from rushlight.store.accounts import ORDERS_ACCOUNT
 from rushlight.store.clock import server_time
 from rushlight.store.database import Database, Document
 from rushlight.store.outstanding import count_unsettled
 from rushlight.store.pace import Pace
 
-ORDERS_SOURCE = "orders"
 TERMINAL_COLUMNS = ("stored", "duplicate", "parked", "dropped")
 
 # A log says something at least every 2 s; one that has been silent for longer than this has nobody to speak for it.
@@ -255,6 +255,8 @@ async def _terminals(database: Database, session: AsyncClientSession | None = No
         of_source = columns.setdefault(counter["source"], dict.fromkeys(TERMINAL_COLUMNS, 0))
         for column in TERMINAL_COLUMNS:
             of_source[column] += counter.get(column, 0)
+        # What could not even be read is set aside in sight as well.
+        of_source["parked"] += counter.get("unreadable", 0)
     return columns
 
 
@@ -273,9 +275,9 @@ async def _count_orders(database: Database) -> tuple[_Part, _Reading | None]:
         pending = await count_unsettled(database, orders=orders, records=records)
     ended = await server_time(database)
     if columns is None:
-        return _Part(ORDERS_SOURCE, acknowledged, pending, begun - TICK, ended), None
+        return _Part(ORDERS_ACCOUNT, acknowledged, pending, begun - TICK, ended), None
     reading = _Reading(begun, ended, columns)
-    return _Part(ORDERS_SOURCE, acknowledged, pending, begun - TICK, ended), reading
+    return _Part(ORDERS_ACCOUNT, acknowledged, pending, begun - TICK, ended), reading
 
 
 async def _emitted(database: Database, session: AsyncClientSession) -> int:

@@ -1,7 +1,8 @@
 """How far each partition has come: the fence and the only acknowledgement of the stream.
 
-A position document is ``{_id: p, epoch, n, seq, generation, entry, projections: {"money.1": seq, …}}``: the owner's
-fencing token, the number of commits, the last place in the journal, and the last stream entry of that generation.
+A position document is ``{_id: p, epoch, n, commit, seq, generation, entry, projections: {"money_1": seq, …}}``: the
+owner's fencing token, the number of commits and the last one's own token, the last place in the journal, and the last
+stream entry of that generation.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """One partition's position.
 
     Attributes:
-        epoch: fencing token of the owner that commits. n: commits so far. seq: last place in the journal.
+        epoch: fencing token of the owner that commits. n: commits so far. commit: a random word that tells the last
+            of them from any other. seq: last place in the journal.
         generation: life of the stream that ``entry`` belongs to. entry: the last stream entry that was committed.
     """
 
     partition: int
     epoch: int
     n: int = 0
+    commit: str = ""
     seq: int = 0
     generation: str = ""
     entry: str = FIRST_ENTRY
@@ -39,6 +42,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
             partition=document["_id"],
             epoch=document["epoch"],
             n=document["n"],
+            commit=document.get("commit", ""),
             seq=document["seq"],
             generation=document["generation"],
             entry=document["entry"],

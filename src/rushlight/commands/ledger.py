@@ -10,7 +10,7 @@ from rich.table import Table
 from rushlight.commands.session import opened
 from rushlight.settings import Settings
 from rushlight.store.ledger import Counts, Ledger, read
-from rushlight.store.recount import recount
+from rushlight.store.recount import verify as recounted
 
 NOT_WELL = 3
 COLUMNS = ("acknowledged", "stored", "duplicate", "parked", "dropped", "pending", "rejected")
@@ -19,8 +19,9 @@ COLUMNS = ("acknowledged", "stored", "duplicate", "parked", "dropped", "pending"
 async def show(settings: Settings, *, verify: bool, as_json: bool) -> int:
     """Print the ledger; 3 when it is not balanced, or a recount differs from the counters."""
     async with opened(settings, role="ledger") as session:
-        ledger = await read(session.database)
-        differences = await recount(session.database) if verify else []
+        recount = await recounted(session.database) if verify else None
+        ledger = recount.ledger if recount else await read(session.database)
+    differences = recount.differences if recount else []
     if as_json:
         click.echo(msgspec.json.encode(ledger))
     else:

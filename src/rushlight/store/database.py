@@ -167,7 +167,7 @@ class Database:
         for name in names:
             if name not in existing:
                 try:
-                    await client[self.name].create_collection(name)
+                    await client[self.name].create_collection(name, check_exists=False)
                 except PyMongoError as error:
                     if getattr(error, "code", None) != COLLECTION_EXISTS:  # another process made it first
                         raise

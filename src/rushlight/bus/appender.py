@@ -99,8 +99,9 @@ class Appender:
 
     async def _send(self, batch: list[_Append]) -> None:
         # The generation's word is asked for before the entries: if the stream is lost between the two, they are
-        # noted under the older generation and count as lost, never the other way round.
-        partitions = list(dict.fromkeys(item.partition for item in batch))
+        # noted under the older generation and count as lost, never the other way round. Offers note nothing; should
+        # one of them begin a stream anew, the reader makes the word when it comes.
+        partitions = list(dict.fromkeys(item.partition for item in batch if item.done is not None))
         packed = bytearray()
         for partition in partitions:
             key = generation_key(partition)
@@ -112,7 +113,7 @@ class Appender:
         replies = await self._link.exchange(bytes(packed), heads + len(batch), timeout_seconds=DEADLINE_SECONDS)
         words = dict(zip(partitions, replies[1:heads:2], strict=True))
         for item, reply in zip(batch, replies[heads:], strict=True):
-            self._settle(item, words[item.partition], reply)
+            self._settle(item, words.get(item.partition), reply)
 
     def _settle(self, item: _Append, word: object, reply: object) -> None:
         if not isinstance(reply, bytes):  # OOM, MISCONF, READONLY …

@@ -18,6 +18,8 @@ ENV_PREFIX = "RUSHLIGHT_"
 ENV_WHOLE = "RUSHLIGHT_SETTINGS"
 DEFAULT_SHOP = "default"
 SHOP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
+MAX_DATABASE_NAME = 63
+DATABASE_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_DATABASE_NAME}}}\Z")
 
 
 class Shop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         merged = _from_toml(toml_path)
         merged.update(_from_environment(os.environ if environment is None else environment))
         merged.update({key: value for key, value in flags.items() if value is not None})
+        if isinstance(merged.get("shops"), dict):
+            merged["shops"].setdefault(DEFAULT_SHOP, {})
         try:
             settings = msgspec.convert(merged, cls, strict=False)
         except msgspec.ValidationError as error:
@@ -122,14 +126,14 @@ def _from_toml(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(chosen.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
         raise SetupError(f"{chosen}: {error}") from error
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     scalars = {name for name in Settings.__struct_fields__ if name not in ("shops", "hosts")}
-    found = {key.removeprefix(ENV_PREFIX).lower(): value for key, value in environment.items() if ENV_PREFIX in key}
-    return {key: value for key, value in found.items() if key in scalars}
+    found = {name: environment.get(ENV_PREFIX + name.upper()) for name in scalars}
+    return {name: value for name, value in found.items() if value}  # set but empty counts as not given
 
 
 def _check(settings: Settings) -> None:
@@ -145,6 +149,10 @@ def _check(settings: Settings) -> None:
     for name, (low, high) in ranges.items():
         if not low <= getattr(settings, name) <= high:
             raise SetupError(f"setting {name} must be from {low} to {high}, not {getattr(settings, name)}")
+    if not DATABASE_NAME.match(settings.database):
+        raise SetupError(
+            f"setting database must be 1 to {MAX_DATABASE_NAME} letters, digits, _ and -, not {settings.database!r}"
+        )
     for name, shop in settings.shops.items():
         if not SHOP_ID.match(name):
             raise SetupError(f"shop id {name!r} must be lower-case letters, digits and hyphens, at most 63 of them")

@@ -6,13 +6,15 @@ from typing import Annotated
 
 import msgspec
 
+from rushlight.errors import Rejected
 from rushlight.events.event import Event
+from rushlight.events.money import digits
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=512)]
 Minor = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Quantity = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
-Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", max_length=3)]  # "$" alone would let a newline follow
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -42,6 +44,12 @@ class OrderCreated(Event, name="order_created", aggregate="order_id"):
     visitor_id: Id | None = None
     country: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
+    def check(self) -> None:
+        """The currency has minor units, and the lines add up: else products would not sum to sales."""
+        _check_currency(self.currency)
+        _check_sum(self.gross, sum([line.amount for line in self.lines]), "gross", "amounts")
+        _check_sum(self.discounts, sum([line.discount for line in self.lines]), "discounts", "discounts")
+
 
 class OrderPaid(Event, name="order_paid", aggregate="order_id"):
     """A payment for the order succeeded."""
@@ -50,6 +58,10 @@ class OrderPaid(Event, name="order_paid", aggregate="order_id"):
     payment_id: Id
     currency: Currency
     amount: Minor
+
+    def check(self) -> None:
+        """The currency has minor units."""
+        _check_currency(self.currency)
 
 
 class OrderPaymentFailed(Event, name="order_payment_failed", aggregate="order_id"):
@@ -91,7 +103,10 @@ class RefundLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
 
 
 class OrderRefunded(Event, name="order_refunded", aggregate="order_id"):
-    """Money went back. ``amount`` is the goods' part and equals the sum of its lines; tax and shipping stand apart."""
+    """Money went back. ``amount`` is the goods' part, and the sum of the lines if there are any.
+
+    Without lines it falls on the order's lines in proportion to what was paid for them. Tax and shipping stand apart.
+    """
 
     order_id: Id
     refund_id: Id
@@ -101,6 +116,12 @@ class OrderRefunded(Event, name="order_refunded", aggregate="order_id"):
     tax: Minor = 0
     shipping: Minor = 0
     customer_id: Id | None = None
+
+    def check(self) -> None:
+        """The currency has minor units, and the lines add up."""
+        _check_currency(self.currency)
+        if self.lines:
+            _check_sum(self.amount, sum([line.amount for line in self.lines]), "amount", "amounts")
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -199,6 +220,18 @@ class SignUp(Behaviour, name="sign_up"):
     """A visitor opened an account."""
 
     method: Text | None = None
+
+
+def _check_currency(currency: str) -> None:
+    try:
+        digits(currency)
+    except Rejected as error:
+        raise Rejected(error.reason, field="payload.currency", code=error.code) from error
+
+
+def _check_sum(value: int, expected: int, field: str, what: str) -> None:
+    if value != expected:
+        raise Rejected(f"must be {expected}, the sum of the lines' {what}", field=f"payload.{field}", code="amount")
 
 
 MONEY_EVENTS = frozenset(

@@ -73,15 +73,24 @@ def encode(envelope: Envelope) -> bytes:
 
 
 def decode(data: bytes | str) -> Envelope:
-    """Read the wire form.
+    """Read the wire form; times come in UTC and cut to the millisecond, as the journal will give them back.
 
     Raises:
         Rejected: the bytes are not an envelope; the reason names the field.
     """
     try:
-        return _decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        envelope = _decoder.decode(data)
+        if not _is_kept(envelope.occurred_at):
+            envelope.occurred_at = millisecond(envelope.occurred_at)
+        if not _is_kept(envelope.received_at):
+            envelope.received_at = millisecond(envelope.received_at)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError) as error:
         raise Rejected(str(error), code="envelope") from error
+    return envelope
+
+
+def _is_kept(moment: datetime) -> bool:
+    return moment.tzinfo is UTC and not moment.microsecond % 1000
 
 
 def now() -> datetime:

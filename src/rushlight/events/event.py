@@ -61,15 +61,22 @@ class Event(msgspec.Struct, metaclass=_EventMeta, frozen=True, kw_only=True, ren
         """What the event is about, and the key by which it is kept in order."""
         return str(getattr(self, self.aggregate))
 
+    def check(self) -> None:
+        """What the fields' types cannot say; for events to override.
+
+        Raises:
+            Rejected: naming the field.
+        """
+
     def payload(self) -> dict[str, Any]:
         """The fields as plain JSON values with their wire names, the aggregate of behaviour apart."""
         payload: dict[str, Any] = msgspec.to_builtins(self)
         return payload
 
-    def seal(
+    def seal(  # noqa: PLR0913 - an envelope has that many fields, all given by name
         self,
         *,
-        id: str,
+        id: str,  # noqa: A002 - its name in the envelope
         shop: str,
         source: str,
         origin: str,
@@ -125,10 +132,12 @@ def validate(cls: type[E], payload: dict[str, Any]) -> E:
     """Check a payload against its event's declaration.
 
     Raises:
-        Rejected: naming the field, for example ``lines[0].quantity: Expected `int`, got `str```.
+        Rejected: naming the field, for example ``payload.lines[0].quantity: Expected `int`, got `str```.
     """
     try:
-        return msgspec.convert(payload, cls)
+        event = msgspec.convert(payload, cls)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
         raise Rejected(reason, field=f"payload{path.rstrip('`')}", code="payload") from error
+    event.check()
+    return event

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
 from functools import cache
 
 from iso4217 import Currency
@@ -12,6 +13,10 @@ from rushlight.errors import Rejected
 
 # The largest amount that BSON's and JSON readers' exact integers both hold.
 MAX_MINOR_UNITS = 2**53 - 1
+# What a sender may write; Python's own reading would also take 1_000, and digits of other scripts.
+DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\Z")
+# Moves the point and rounds nothing; the default context keeps only 28 digits.
+EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 @cache
@@ -41,7 +46,7 @@ def to_minor(value: str | float | Decimal, currency: str, *, field: str = "amoun
     Raises:
         Rejected: not a finite decimal, too many digits, or beyond 2**53 - 1 minor units.
     """
-    amount = exact(value, field=field).scaleb(digits(currency))
+    amount = exact(value, field=field).scaleb(digits(currency), EXACT)
     minor = int(amount)
     if minor != amount:
         raise Rejected(f"{value} has more digits than {currency} has", field=field, code="amount")
@@ -54,19 +59,19 @@ def round_minor(value: Decimal, currency: str, *, field: str = "amount") -> int:
     Raises:
         Rejected: beyond 2**53 - 1 minor units, or an unknown currency.
     """
-    return _bounded(int(value.scaleb(digits(currency)).to_integral_value(ROUND_HALF_EVEN)), field)
+    return _bounded(int(value.scaleb(digits(currency), EXACT).to_integral_value(ROUND_HALF_EVEN)), field)
 
 
 def exact(value: str | float | Decimal, *, field: str = "amount") -> Decimal:
     """The decimal that was written, or Rejected naming the field when it is no finite number."""
     if isinstance(value, bool):
         raise Rejected("must be a decimal number, not a boolean", field=field, code="amount")
-    try:
-        amount = Decimal(str(value).strip())
-    except InvalidOperation as error:
-        raise Rejected(f"{str(value)[:40]!r} is not a decimal number", field=field, code="amount") from error
-    if not amount.is_finite() or abs(amount.adjusted()) > 30:
-        raise Rejected(f"{str(value)[:40]!r} is not a decimal number in range", field=field, code="amount")
+    text = str(value).strip()
+    if not DECIMAL.match(text):
+        raise Rejected(f"{text[:40]!r} is not a decimal number", field=field, code="amount")
+    amount = Decimal(text)
+    if abs(amount.adjusted()) > 30:
+        raise Rejected(f"{text[:40]!r} is not a decimal number in range", field=field, code="amount")
     return amount
 
 
@@ -79,7 +84,7 @@ def to_text(minor: int, currency: str) -> str:
     return f"{'-' if minor < 0 else ''}{whole}.{fraction:0{places}d}"
 
 
-def allocate(total: int, weights: Sequence[int | Decimal]) -> list[int]:
+def allocate(total: int, weights: Sequence[int]) -> list[int]:
     """Split ``total`` in proportion to ``weights`` so that the parts sum to it exactly.
 
     Largest remainder method (Hamilton's apportionment); ties go to the earlier part. With no positive weight the
@@ -87,7 +92,7 @@ def allocate(total: int, weights: Sequence[int | Decimal]) -> list[int]:
 
     Args:
         total: minor units, of either sign.
-        weights: non-negative.
+        weights: non-negative, for example minor units or quantities.
 
     Returns:
         One integer a weight; empty when there are no weights.
@@ -99,7 +104,7 @@ def allocate(total: int, weights: Sequence[int | Decimal]) -> list[int]:
         return [total, *[0] * (len(weights) - 1)]
     sign = -1 if total < 0 else 1
     shares = [divmod(abs(total) * weight, whole) for weight in weights]
-    parts = [int(quotient) for quotient, _ in shares]
+    parts = [quotient for quotient, _ in shares]
     order = sorted(range(len(shares)), key=lambda index: (-shares[index][1], index))
     for index in order[: abs(total) - sum(parts)]:
         parts[index] += 1

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from rushlight.events.envelope import Envelope
+from rushlight.events.money import allocate
 from rushlight.projections import keys
 from rushlight.projections.state import Content
 
@@ -84,9 +85,18 @@ def contribution(life: Content, names: Names) -> Delta:
         _money(delta, names, refund, amounts, customer or refund.get("customer"))
         products = product_prefix(names, refund["at"], refund["cur"])
         path = f"q.{keys.quarter_of_day(refund['at'])}."
-        for product, _, amount in refund["lines"]:
+        for product, amount in _shares(refund, ordered):
             _sum(delta, products + keys.part(product), path, {"r": amount})
     return delta
+
+
+def _shares(refund: Content, ordered: Content | None) -> Iterator[tuple[str, int]]:
+    """The goods' part of a refund by product: as reported, else in proportion to what was paid for the lines."""
+    if refund["lines"] or ordered is None:
+        return ((product, amount) for product, _, amount in refund["lines"])
+    lines = ordered["lines"]
+    paid = [max(0, amount - discount) for _, _, amount, discount in lines]
+    return zip((line[0] for line in lines), allocate(refund["r"], paid), strict=True)
 
 
 def difference(new: Delta, old: Delta) -> Iterator[tuple[str, Amounts]]:

@@ -8,10 +8,11 @@ was written, and the envelope's JSON. The origin of an entry is ``o:{order}:{n}`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from rushlight.events.catalogue import Behaviour
+from rushlight.errors import Rejected
+from rushlight.events.catalogue import Behaviour, OrderCreated
 from rushlight.events.envelope import Envelope, encode, millisecond, now
 from rushlight.events.event import Event
 from rushlight.events.ids import event_id, money_id, partition_of
@@ -20,6 +21,7 @@ from rushlight.store.database import Database, Document
 
 ORIGIN = "o:"
 MAX_LEFTOVER_ORDERS = 1000
+CLOCKS_AGREE = timedelta(seconds=1)
 # Fields that tell one event of a kind from the next within an order.
 REFERENCES = ("refund_id", "payment_id", "shipment_id", "revision")
 
@@ -48,12 +50,15 @@ class Outbox:
         """Add events to an order that is about to be inserted.
 
         Args:
-            order: the document; its ``_id`` is the order's id.
+            order: the document; its ``_id`` is the order's id, a string.
             events: those whose aggregate is the order take the next versions; others (the visitor's ``purchase``)
                 have none.
 
         Returns:
             The same document, with ``outbox``, ``emitted`` and ``versions``.
+
+        Raises:
+            Rejected: the order's id is no string.
         """
         entries, versions = _entries(order, events, shop, source, partitions, occurred_at)
         order["outbox"] = [*order.get("outbox", []), *entries]
@@ -97,7 +102,7 @@ def _entries(
     partitions: int,
     occurred_at: datetime | None,
 ) -> tuple[list[Document], int]:
-    order_id, emitted, version = str(order["_id"]), order.get("emitted", 0), order.get("versions", 0)
+    order_id, emitted, version = _order_id(order), order.get("emitted", 0), order.get("versions", 0)
     received = now()
     occurred = millisecond(occurred_at) if occurred_at else received
     entries = []
@@ -126,9 +131,18 @@ def _entries(
     return entries, version
 
 
+def _order_id(order: Document) -> str:
+    order_id = order["_id"]
+    if not isinstance(order_id, str):  # the origin is text, and by it the entry is found again to be cleared
+        raise Rejected(f"must be a string, not {type(order_id).__name__}: events name it", field="_id", code="id")
+    return order_id
+
+
 def _id(event: Event, shop: str, source: str, order_id: str, number: int, *, own: bool) -> str:
     if own:
         reference = next((str(getattr(event, field)) for field in REFERENCES if hasattr(event, field)), "")
+        if not reference and not isinstance(event, OrderCreated):  # an order may have several of the kind
+            reference = f"{ORIGIN}{order_id}:{number}"
         return money_id(shop, source, order_id, event.event_name, reference)
     return event_id(shop, "trusted", source, f"{order_id}:{number}")
 
@@ -143,15 +157,17 @@ class OutboxReader:
         """Entries of a partition, by order and number; at most of 1,000 orders.
 
         Args:
-            before: leave out entries written later (the stream is about to bring them); None takes all.
+            before: leave out entries written later (the stream is about to bring them); None takes all. An entry
+                from the future was written by another clock, about which nothing can be said: it is taken.
         """
         match: Document = {"outbox.p": partition}
         orders = self._orders.find(match, {"outbox": 1}).hint("outbox").limit(MAX_LEFTOVER_ORDERS)
+        future = now() + CLOCKS_AGREE
         return [
             leftover
             async for order in orders
             for leftover in _of(order, partition)
-            if before is None or leftover.at <= before
+            if before is None or leftover.at <= before or leftover.at > future
         ]
 
     async def of_orders(self, order_ids: Sequence[str], partition: int) -> list[Leftover]:

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
@@ -67,16 +67,19 @@ class CsvRecords:
 
     def __init__(self, path: Path) -> None:
         self._file = _File(path)
-        encoding = "utf-16" if _peek(path) in UTF16_MARKS else "utf-8-sig"
-        self._text = io.TextIOWrapper(self._file.bytes, encoding, errors="surrogateescape", newline="")
         self._undecodable = False
-        header = self._text.readline()
-        if not header.strip():
-            raise Rejected("the file is empty; a CSV file begins with a header of column names", code="file")
-        self._delimiter = max(DELIMITERS, key=lambda mark: len(_header([header], mark)))
-        self._lines = self._watched(header)
-        self._reader = csv.reader(self._lines, delimiter=self._delimiter)
-        self.columns = [column.strip() for column in next(self._reader)]
+        try:
+            encoding = "utf-16" if _peek(path) in UTF16_MARKS else "utf-8-sig"
+            self._text = io.TextIOWrapper(self._file.bytes, encoding, errors="surrogateescape", newline="")
+            header = self._text.readline(MAX_LINE)
+            if not header.strip():
+                raise Rejected("the file is empty; a CSV file begins with a header of column names", code="file")
+            self._delimiter = max(DELIMITERS, key=lambda mark: len(_header([header], mark)))
+            self._reader = csv.reader(self._watched(header), delimiter=self._delimiter)
+            self.columns = [column.strip() for column in next(self._reader)]
+        except BaseException:
+            self._file.close()
+            raise
 
     def read(self, chosen: Mapping[str, str]) -> Iterator[Cells]:
         """The records after the header; empty lines are none."""
@@ -126,29 +129,30 @@ class JsonRecords:
         self._file = _File(path)
         self._sample: list[bytes] = []
         names: dict[str, None] = {}
-        while len(self._sample) < SAMPLED_OBJECTS and (line := self._file.bytes.readline(MAX_LINE)):
-            self._sample.append(line)
-            names.update(dict.fromkeys(_keys(line)))
+        try:
+            while len(self._sample) < SAMPLED_OBJECTS and (line := self._file.bytes.readline(MAX_LINE)):
+                self._sample.append(line)
+                names.update(dict.fromkeys(_keys(line)))
+            if self._sample and self._sample[0].lstrip()[:1] == b"[":
+                raise Rejected("the file is one JSON array; NDJSON has one object a line", code="file")
+        except BaseException:
+            self._file.close()
+            raise
         self.columns = list(names)
-        if self._sample and self._sample[0].lstrip()[:1] == b"[":
-            raise Rejected("the file is one JSON array; NDJSON has one object a line", code="file")
 
     def read(self, chosen: Mapping[str, str]) -> Iterator[Cells]:
         """The objects of the file."""
-        # Only the fields that are asked for are made into Python objects.
-        row = msgspec.defstruct("Row", [(field, Any, None) for field in chosen], rename=dict(chosen), gc=False)
-        decode = msgspec.json.Decoder(row, float_hook=_Number).decode
-        ids = [field in ID_FIELDS for field in chosen]
-        values = attrgetter(*chosen)
+        decode = msgspec.json.Decoder(dict[str, Any], float_hook=_Number).decode
+        fields = [(column, field in ID_FIELDS) for field, column in chosen.items()]
         nothing = (None,) * len(chosen)
         for line, raw in enumerate(self._raw_lines(), start=1):
             try:
-                found = values(decode(raw))
+                get = decode(raw).get
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 if not raw.isspace():
                     yield (line, f"is not a JSON object: {error}", *nothing)
             else:
-                yield (line, None, *map(_text, found, ids))
+                yield (line, None, *[_text(get(column), is_id) for column, is_id in fields])
 
     def position(self) -> int:
         """Bytes of the file that are behind."""

@@ -17,9 +17,10 @@ from rushlight.ingest.history_work import Work
 
 BATCH_EVENTS = 500
 BATCH_LINES = 5_000
-# What is under way at most. The streams hold it in memory (Valkey has 256 MB by default) until it is settled.
-MAX_UNSETTLED_EVENTS = 20_000
-MAX_UNSETTLED_BYTES = 64 << 20
+# What is under way at most. More would not be faster: workers make the larger batches of it, and when the transactions
+# of all partitions together dirty a good part of MongoDB's cache (256 MB by default) it rolls them back.
+MAX_UNSETTLED_EVENTS = 4_000
+MAX_UNSETTLED_BYTES = 8 << 20
 EVENT_BYTES, LINE_BYTES = 500, 100  # of an envelope without its lines, and of a line; an estimate
 SAVE_SECONDS = 0.5
 POLL_SECONDS = 0.02

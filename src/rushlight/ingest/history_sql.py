@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from rushlight.ingest.history_columns import FIELDS
@@ -55,7 +56,8 @@ def lines(head: str, source: Mapping[str, tuple[str, str]], zone: str, table: st
 def _as_text(field: str, column: str, kind: str) -> str:
     text = f"CAST({column} AS VARCHAR)"
     if kind in ("DOUBLE", "FLOAT"):
-        text = f"CASE WHEN isnan({column}) THEN NULL ELSE {text} END"
+        # By its text: isnan() trusts a Parquet file's minimum and maximum, which leave NaN out.
+        text = f"nullif({text}, 'nan')"
         if field in ID_FIELDS:
             whole = f"{column} = trunc({column}) AND abs({column}) < 9007199254740992"
             text = f"CASE WHEN {whole} THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) ELSE {text} END"
@@ -66,8 +68,8 @@ def _as_text(field: str, column: str, kind: str) -> str:
 
 def _as_time(column: str, kind: str, zone: str) -> str:
     """Microseconds since 1970 UTC. A time that clocks show twice counts as the second; one they skip, as if not."""
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        return f"epoch_us({column})"
+    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
+        return f"epoch_us(CAST({column} AS TIMESTAMPTZ))"
     if kind == "DATE" or kind.startswith("TIMESTAMP"):
         return f"epoch_us(timezone({literal(zone)}, CAST({column} AS TIMESTAMP)))"
     text = f"trim(CAST({column} AS VARCHAR), {BLANKS})"
@@ -79,6 +81,11 @@ def _as_time(column: str, kind: str, zone: str) -> str:
 def quoted(name: str) -> str:
     """An identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def pattern(path: str) -> str:
+    """A path as a string constant that matches this file only, whatever its name."""
+    return literal(re.sub(r"[*?\[]", r"[\g<0>]", path))
 
 
 def literal(text: str) -> str:

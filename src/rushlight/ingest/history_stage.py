@@ -19,7 +19,7 @@ import duckdb
 from rushlight.errors import Rejected, SetupError
 from rushlight.ingest.history_columns import choose
 from rushlight.ingest.history_records import CsvRecords, JsonRecords, Records
-from rushlight.ingest.history_sql import SORT, TEXTS, lines, literal, quoted
+from rushlight.ingest.history_sql import SORT, TEXTS, lines, literal, pattern, quoted
 
 BUILD_MEMORY_MB = 256
 READ_MEMORY_MB = 64
@@ -164,17 +164,12 @@ class Build:
         database.execute("DROP TABLE cells")
 
     def _fill_from_parquet(self, database: duckdb.DuckDBPyConnection) -> None:
-        # By a link without special characters, because the path is a pattern to DuckDB.
-        link = self._directory / "input.parquet"
-        link.unlink(missing_ok=True)
-        link.symlink_to(self._source.resolve())
-        table = f"read_parquet({literal(str(link))}, file_row_number = true, binary_as_string = true)"
+        table = f"read_parquet({pattern(str(self._source))}, file_row_number = true, binary_as_string = true)"
         described = database.execute(f"DESCRIBE SELECT * EXCLUDE (file_row_number) FROM {table}").fetchall()  # noqa: S608
         types = {name: kind for name, kind, *_ in described}
         chosen = choose(list(types), self._mapping, currency=self._currency)
         source = {field: (quoted(column), types[column]) for field, column in chosen.items()}
         database.execute(lines("file_row_number + 1 AS row, NULL::VARCHAR AS fault", source, self._zone, table))
-        link.unlink()
 
 
 class Stage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,14 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     chosen = list(BENCHMARKS) if options.benchmark == "all" else [options.benchmark]
-    try:
-        for name in chosen:
-            with tempfile.TemporaryDirectory(prefix="rushlight-benchmark-") as data:
-                print(f"— {name}", flush=True)
-                print(BENCHMARKS[name](Path(data), options).read_text(encoding="utf-8"), flush=True)
-    except BenchmarkError as error:
-        print(f"benchmark stopped: {error}", file=sys.stderr)
-        return 1
+    for name in chosen:
+        data = Path(tempfile.mkdtemp(prefix="rushlight-benchmark-"))
+        print(f"— {name}", flush=True)
+        try:
+            print(BENCHMARKS[name](data, options).read_text(encoding="utf-8"), flush=True)
+        except BenchmarkError as error:
+            print(f"benchmark stopped: {error}\nLogs are kept in {data}.", file=sys.stderr)
+            return 1
+        shutil.rmtree(data)
     return 0
 
 

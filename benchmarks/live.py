@@ -35,13 +35,13 @@ class Posted(NamedTuple):
 
 
 class Seen(msgspec.Struct, frozen=True, rename="camel"):
-    """One client's view of one run; latencies in milliseconds, of those orders that the client was shown.
+    """One client's view of one run; latencies in milliseconds.
 
     Attributes:
-        from_sent: from sending the order to the first frame that lists it.
-        from_answered: from the order's 201 to that frame (negative when the frame was first).
-        counted: from sending the n-th order to the first frame whose number of orders includes n; empty where
-            frames carry no such number.
+        counted: from sending the n-th order to the first frame whose number of orders includes it; empty where frames
+            carry no such number.
+        listed: from sending an order to the first frame that lists it by its id.
+        after_answer: from an order's 201 to that frame (negative when the frame was first).
     """
 
     system: str
@@ -49,9 +49,14 @@ class Seen(msgspec.Struct, frozen=True, rename="camel"):
     round: int
     orders: int
     frames: int
-    from_sent: list[float]
-    from_answered: list[float]
     counted: list[float]
+    listed: list[float]
+    after_answer: list[float]
+
+    @property
+    def shown(self) -> list[float]:
+        """Until a frame's figures include the order; where a frame is one order's, until that frame."""
+        return self.counted or self.listed
 
 
 async def post(url: str, prefix: str, per_second: int, seconds: int) -> list[Posted]:
@@ -118,14 +123,14 @@ def _seen(system: str, client: Listener, number: int, posted: Sequence[Posted], 
     listed = [(each, first[each.order_id]) for each in posted if each.order_id in first]
     counted = [] if base is None else listeners.shown_by_count(frames, base, len(posted))
     return Seen(
-        system,
-        client.kind,
-        number,
-        len(posted),
-        sum(frame.at >= posted[0].sent for frame in frames),
-        [(at - each.sent) / 1e6 for each, at in listed],
-        [(at - each.answered) / 1e6 for each, at in listed],
-        [(at - each.sent) / 1e6 for each, at in zip(posted, counted, strict=False) if at is not None],
+        system=system,
+        client=client.kind,
+        round=number,
+        orders=len(posted),
+        frames=sum(frame.at >= posted[0].sent for frame in frames),
+        counted=[(at - each.sent) / 1e6 for each, at in zip(posted, counted, strict=False) if at is not None],
+        listed=[(at - each.sent) / 1e6 for each, at in listed],
+        after_answer=[(at - each.answered) / 1e6 for each, at in listed],
     )
 
 
@@ -156,8 +161,8 @@ def run(data: Path, rounds: int, per_second: int, seconds: int) -> Path:
                 for each in seen[-len(listeners.KINDS) :]:
                     print(f"round {number}:", *_row(each.system, each.client, [each], seconds), sep="  ", flush=True)
         names = [side.name for side, _ in sides]
-    head = ["system", "client", "p50 ms", "p99 ms", "max ms", "after the 201: p50", "p99"]
-    head += ["counted: p50", "p99", "listed", "frames/s"]
+    head = ["system", "client", "p50 ms", "p99 ms", "max ms", "shown", "listed by id: p50", "p99", "listed"]
+    head += ["after the 201: p50", "p99", "frames/s"]
     rows = [
         _row(name, kind, [each for each in seen if (each.system, each.client) == (name, kind)], seconds)
         for name in names
@@ -168,23 +173,24 @@ def run(data: Path, rounds: int, per_second: int, seconds: int) -> Path:
 
 
 EXPLANATION = (
-    "From sending `POST /orders` to the first frame that lists the order; *counted*: to the first frame whose number "
-    "of orders includes it. *Listed* is the share of orders that some frame listed: a frame lists the latest twelve, "
-    "so in a burst some are counted and never listed."
+    "From sending `POST /orders` to the first frame whose figures include the order (its number of orders for "
+    "Rushlight, the order's own frame for the peer). *Listed by id*: to the first frame that names the order; a frame "
+    "of Rushlight names the latest twelve, so in a burst some are counted and never named."
 )
 
 
 def _row(system: str, client: str, seen: Sequence[Seen], seconds: int) -> list[str]:
-    sent, answered, counted = (
-        [value for each in seen for value in getattr(each, name)] for name in ("from_sent", "from_answered", "counted")
+    shown, listed, after = (
+        [value for each in seen for value in getattr(each, name)] for name in ("shown", "listed", "after_answer")
     )
-    frames = sum(each.frames for each in seen) / len(seen) / seconds
+    orders = sum(each.orders for each in seen)
     return [
         system,
         client,
-        *(report.number(report.percentile(sent, share), 1) for share in (0.5, 0.99, 1)),
-        *(report.number(report.percentile(answered, share), 1) for share in (0.5, 0.99)),
-        *(report.number(report.percentile(counted, share), 1) for share in (0.5, 0.99)),
-        f"{100 * len(sent) / sum(each.orders for each in seen):.1f} %",
-        report.number(frames, 1),
+        *(report.number(report.percentile(shown, share), 1) for share in (0.5, 0.99, 1)),
+        f"{100 * len(shown) / orders:.1f} %",
+        *(report.number(report.percentile(listed, share), 1) for share in (0.5, 0.99)),
+        f"{100 * len(listed) / orders:.1f} %",
+        *(report.number(report.percentile(after, share), 1) for share in (0.5, 0.99)),
+        report.number(sum(each.frames for each in seen) / len(seen) / seconds, 1),
     ]

@@ -210,7 +210,7 @@ def _section(measured: Sequence[Measurement], scenarios: Sequence[Scenario], con
     here = [one for one in measured if one.connections == connections]
     base = {one.round: one for one in here if one.scenario == BASELINE}
     head = ["system", "orders/s", f"× {BASELINE}", "from–to", "caught up: orders/s", "×", "p50 ms", "p99 ms"]
-    head += ["CPU µs/order", "largest backlog", "largest lag s", "caught up in s", "failed"]
+    head += ["CPU µs/order", "largest backlog", "figures behind s", "caught up in s", "failed"]
     rows = []
     for scenario in scenarios:
         runs = [one for one in here if one.scenario == scenario.name]

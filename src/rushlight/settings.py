@@ -111,7 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         merged.update(_from_environment(os.environ if environment is None else environment))
         merged.update({key: value for key, value in flags.items() if value is not None})
         if isinstance(merged.get("shops"), dict):
-            merged["shops"].setdefault(DEFAULT_SHOP, {})
+            merged["shops"] = {DEFAULT_SHOP: {}} | merged["shops"]
         try:
             settings = msgspec.convert(merged, cls, strict=False)
         except msgspec.ValidationError as error:

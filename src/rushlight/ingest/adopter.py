@@ -62,10 +62,15 @@ class Adopter:
     async def _run(self) -> None:
         while True:
             try:
-                for directory in await self._left_behind():
-                    await self._adopt(directory)
-            except (PyMongoError, Unavailable, OSError) as error:
+                found = await self._left_behind()
+            except (PyMongoError, OSError) as error:
                 logger.warning("cannot look for logs that were left behind: %s", error)
+                found = []
+            for directory in found:
+                try:
+                    await self._adopt(directory)
+                except (PyMongoError, Unavailable, OSError) as error:
+                    logger.warning("the log in %s cannot be adopted now: %s", directory, error)
             await self._let_go_of_the_settled(SEARCH_SECONDS)
 
     async def _left_behind(self) -> list[Path]:

@@ -28,7 +28,7 @@ POLL_SECONDS = 0.25
 REPORT_SECONDS = 5.0
 DEFAULT_COUNT_WITH_EXIT = 2000
 # A bounded run is watched by a program, not a person: its shoppers hurry.
-HASTE_WITH_EXIT = 4.0
+HASTE_WITH_EXIT = 3.0
 
 
 async def demo(settings: Settings, *, count: int | None, seed: int, chaos: bool, leave: bool) -> int:

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from rushlight.demo.goods import COUNTRIES, Product, choose
 from rushlight.demo.shop import Shop
 
-ADDS_TO_CART = 0.62
+ADDS_TO_CART = 0.32
 REMOVES = 0.08
-BEGINS_CHECKOUT = 0.78
-GIVES_PAYMENT = 0.9
-BUYS = 0.93
+BEGINS_CHECKOUT = 0.68
+GIVES_PAYMENT = 0.82
+BUYS = 0.86
 WANTS_REFUND = 0.02
 SALE_DISCOUNT = Decimal("0.20")
 CENT = Decimal("0.01")

@@ -43,7 +43,7 @@ class Sale:
         self._count = count
         self._haste = haste
         # Two sales on one data directory must not share ids, even with the same seed.
-        self._run = secrets.token_hex(3)
+        self._run = secrets.token_hex(2)
         self._shoppers = 0
         self._buyers = 0
         self._visits: set[asyncio.Task[None]] = set()
@@ -84,7 +84,7 @@ class Sale:
         self._shoppers += 1
         visit = plan(self._seed, self._shoppers)
         self._buyers += visit.order is not None
-        name = f"demo-{self._run}-{self._shoppers}"
+        name = f"{self._run}-{self._shoppers}"
         task = asyncio.create_task(walk(self._shop, visit, name, haste=self._haste))
         self._visits.add(task)
         task.add_done_callback(self._leave)

@@ -99,6 +99,7 @@ async def test_callers_wait_while_a_role_restarts(settings: Settings) -> None:
     async with running(settings, ("web",)) as instance:
         former = instance.children["web"]
         instance.kill("web")
+        await until(lambda: identity(former) is None)
         assert await answered_by(instance.urls["board"]) != former
 
 

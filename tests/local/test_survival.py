@@ -225,6 +225,13 @@ def test_moved_directory_resumes(own: Settings, launch: Launch, tmp_path: Path) 
     assert marks(launch(msgspec.structs.replace(own, data=str(moved))).ready()) == ["before"]
 
 
+def test_path_with_strange_characters(launch: Launch, tmp_path: Path) -> None:
+    """A data directory may have any name."""
+    instance = launch(Settings(data=str(tmp_path / "Läden & 100% #1?" / "data"), port=0)).ready()
+    note(instance, "here")
+    assert (marks(instance), marks_in_valkey(instance)) == (["here"], 1)
+
+
 def test_long_path_gets_short_sockets(launch: Launch, tmp_path: Path) -> None:
     """Where a socket's path would be too long, sockets lie in a private directory, the same at each start."""
     deep = Settings(data=str(tmp_path / ("long" * 25) / "data"), port=0)

@@ -58,7 +58,7 @@ def run(data: Path, pairs: int, seconds: int) -> Path:
         ours.stop()
     title = "Orders with Redis stopped, against healthy"
     raw = {"trios": trios, "check": check}
-    return report.write("outage", title, [_summary(trios), _table(trios)], raw)
+    return report.write("outage", title, [_summary(trios), _verdict(check), _table(trios)], raw)
 
 
 def _trio(ours: Rushlight, number: int, seconds: int) -> Trio:
@@ -78,7 +78,7 @@ def _summary(trios: Sequence[Trio]) -> str:
     verdict = "yes" if stopped <= GOAL or band[0] <= stopped <= band[1] else "no"
     return "\n".join(
         [
-            f"- p99 with Redis stopped over healthy: median {stopped:.2f} of {len(trios)}, each between or beside two healthy runs",
+            f"- p99 with Redis stopped over healthy: median {stopped:.2f} of {len(trios)} interleaved runs",
             f"- p99 healthy over healthy: {_spread(_healthy(trios))}; eight of ten within {band[0]:.2f}–{band[1]:.2f}",
             f"- orders per second, stopped over healthy: median {report.median(trio.pace for trio in trios):.2f}",
             f"- goal (median at most {GOAL}, or inside the band of healthy runs): {verdict}",
@@ -86,6 +86,12 @@ def _summary(trios: Sequence[Trio]) -> str:
             f"- after Redis went on, analytics caught up within {max(trio.stopped.catch_up for trio in trios):.2f} s",
         ]
     )
+
+
+def _verdict(check: dict[str, object]) -> str:
+    if check["agrees"]:
+        return "Afterwards the ledger was balanced with nothing pending."
+    return f"**Afterwards the ledger was not balanced, or something was pending: {check}.**"
 
 
 def _spread(ratios: Sequence[float]) -> str:

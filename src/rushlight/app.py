@@ -6,6 +6,7 @@ The settings come whole from the environment, as the supervisor or the command l
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -17,11 +18,13 @@ import uvloop
 
 from rushlight.errors import RushlightError
 from rushlight.local.ports import listener
+from rushlight.one_write import OneWrite
 from rushlight.settings import Settings
 
 KEEP_ALIVE_SECONDS = 65
 GRACEFUL_STOP_SECONDS = 3
 MAX_WEBSOCKET_BYTES = 16 * 1024
+GC_THRESHOLDS = (20_000, 20, 20)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -79,9 +82,9 @@ async def orders(settings: Settings) -> None:
 
 async def _serve(app: Asgi, host: str, port: int) -> None:
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         loop="none",
-        http="httptools",
+        http=OneWrite,
         ws="websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_BYTES,
         lifespan="on",
@@ -92,6 +95,10 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
         timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
     )
     server = uvicorn.Server(config)
+    # What is imported by now stays: the collector need not look through it again, nor after every few hundred requests.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     await server.serve(sockets=[listener(host, port)])
     if not server.started:
         raise RushlightError("could not start; the reason stands above")

@@ -13,6 +13,7 @@ import msgspec
 import uvicorn
 from pymongo import MongoClient
 
+from rushlight.one_write import OneWrite
 from rushlight.orders.app import build
 from rushlight.settings import Settings
 
@@ -103,7 +104,7 @@ async def serving(settings: Settings) -> AsyncIterator[Shop]:
     """Run an order service for as long as the block lasts."""
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        build(settings), loop="none", http="httptools", ws="none", lifespan="on", log_level="warning", access_log=False
+        build(settings), loop="none", http=OneWrite, ws="none", lifespan="on", log_level="warning", access_log=False
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -148,7 +148,7 @@ class EventBus:
             await self._appender.append(partition, encode(envelope))
         return envelope
 
-    async def listen(self, *names: str | type[Event]) -> AsyncIterator[Envelope]:
+    async def listen(self, *names: str | type[Event]) -> AsyncGenerator[Envelope, None]:
         """Committed events of these names as they are committed: for peeking, with no guarantee at all.
 
         What is committed while nobody listens, or while Redis is away, is missed. ``OrderCreated.open(envelope)`` is

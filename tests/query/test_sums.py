@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings as hypothesis_settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 
 from rushlight.events.envelope import Envelope
 from rushlight.events.money import to_minor
@@ -129,9 +130,7 @@ async def test_every_reader_sums_to_the_events(
     whole, cut = await figures.read("default", both)
     by_currency = sums(facts, span, lambda fact: fact.currency)
     assert same({currency: counters(row, currency) for currency, row in whole.items()}, by_currency)
-    points = {
-        (currency, point.at): counters(point, currency) for currency, points in cut.items() for point in points
-    }
+    points = {(currency, point.at): counters(point, currency) for currency, points in cut.items() for point in points}
     assert same(points, sums(facts, span, lambda fact: (fact.currency, beginning(fact.at, step, local))))
 
     quarters = Span(*(edge.replace(minute=edge.minute // 15 * 15) for edge in (span.start, span.end)))

@@ -76,7 +76,13 @@ def ordered(
 
 
 def refunded(
-    order_id: str, refund_id: str, at: datetime, lines: Sequence[tuple[str, int]], *, currency: str = "USD", tax: int = 0
+    order_id: str,
+    refund_id: str,
+    at: datetime,
+    lines: Sequence[tuple[str, int]],
+    *,
+    currency: str = "USD",
+    tax: int = 0,
 ) -> Envelope:
     """A refund of ``(product, amount)`` lines."""
     event = OrderRefunded(

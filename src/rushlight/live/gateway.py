@@ -12,7 +12,7 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from rushlight.live.crowd import NAMESPACES, Crowd, Viewer
-from rushlight.live.door import Door, Receive, Send
+from rushlight.live.door import TRY_AGAIN_LATER, Door, Receive, Send
 from rushlight.live.listener import Listener
 from rushlight.live.picture import Painter
 from rushlight.live.watch import Watch
@@ -23,6 +23,7 @@ MAX_MESSAGE_BYTES = 16 * 1024
 MAX_SOCKETS = 5000
 MAX_WATCHED_SHOPS = 32
 LINGER_SECONDS = 5.0
+MESSAGE_SECONDS = 2.0
 DOOR = "rushlight.door"
 
 log = logging.getLogger(__name__)
@@ -92,9 +93,11 @@ class Gateway:
         """The ASGI application."""
         sid = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("sid", [""])[0]
         if not sid and len(self._server.eio.sockets) >= MAX_SOCKETS:
-            await _refuse(scope, send)
+            await _refuse(scope, send, 503)
         elif scope["type"] == "websocket":
             await self._serve_socket(scope, receive, send, sid)
+        elif scope["method"] == "POST":
+            await self._take_message(scope, receive, send, sid)
         else:
             await self._server.handle_request(scope, receive, send)
 
@@ -104,11 +107,24 @@ class Gateway:
             self._doors[sid] = door
         try:
             await self._server.handle_request({**scope, DOOR: door}, door.receive, door.send)
-        except (ValueError, TypeError, KeyError, OSError) as error:
+        except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
             log.debug("a socket ended on what its peer sent: %r", error)
         finally:
             for name in [name for name, other in self._doors.items() if other is door]:
                 del self._doors[name]
+
+    async def _take_message(self, scope: dict[str, Any], receive: Receive, send: Send, sid: str) -> None:
+        """A message over polling. The engine waits for ever to tell a broken client so that its socket is closed."""
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if not length.isdigit() or len(length) > 9 or int(length) > MAX_MESSAGE_BYTES:
+            await _refuse(scope, send, 413)
+            return
+        try:
+            async with asyncio.timeout(MESSAGE_SECONDS):
+                await self._server.handle_request(scope, receive, send)
+        except (TimeoutError, RecursionError):
+            self._give_up(sid)
+            await _refuse(scope, send, 400)
 
     def _register(self, namespace: str) -> None:
         async def connect(sid: str, environ: dict[str, Any], auth: Any = None) -> None:
@@ -200,10 +216,10 @@ def is_same_host(origin: str | None, environ: dict[str, Any]) -> bool:
     return False
 
 
-async def _refuse(scope: dict[str, Any], send: Send) -> None:
+async def _refuse(scope: dict[str, Any], send: Send, status: int) -> None:
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1013})
+        await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
         return
-    headers = [(b"content-type", b"text/plain"), (b"retry-after", b"10")]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": b"Too many sockets; try again later."})
+    headers = [(b"content-length", b"0"), (b"retry-after", b"10")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

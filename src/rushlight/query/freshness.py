@@ -16,6 +16,7 @@ from rushlight.store.pace import Pace
 
 INTERVAL_SECONDS = 0.2
 SHARE = 0.05
+LONGEST_SECONDS = 5.0
 OLDEST_ORDERS = 64
 # An event's received time is taken a moment before others can see the event or its log's heartbeat.
 SLACK = timedelta(milliseconds=100)
@@ -37,7 +38,7 @@ class Freshness:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._pace = Pace(interval_seconds=INTERVAL_SECONDS, share=SHARE)
+        self._pace = Pace(interval_seconds=INTERVAL_SECONDS, share=SHARE, longest_seconds=LONGEST_SECONDS)
         self._known: CompleteTo | None = None
         self._lock = asyncio.Lock()
 

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 from rushlight.query.view import View
 from rushlight.store.pace import Pace
 
+LONGEST_SECONDS = 15.0
+
 T = TypeVar("T")
 
 
@@ -20,7 +22,7 @@ class PacedQuery(Generic[T]):
 
     def __init__(self, query: Callable[[View], Awaitable[T]], *, interval_seconds: float, share: float) -> None:
         self._query = query
-        self._pace = Pace(interval_seconds=interval_seconds, share=share)
+        self._pace = Pace(interval_seconds=interval_seconds, share=share, longest_seconds=LONGEST_SECONDS)
         self._answers: list[T] = []
 
     async def read(self, view: View) -> T:

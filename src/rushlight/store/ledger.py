@@ -40,6 +40,7 @@ IDLE_SECONDS = 2.0
 # Counting what orders emitted reads an index of all orders.
 ORDERS_INTERVAL_SECONDS = 0.5
 ORDERS_SHARE = 0.02
+ORDERS_LONGEST_SECONDS = 60.0
 MAX_READINGS = 1000
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)
@@ -121,7 +122,9 @@ class LedgerReader:
         self._readings: list[_Reading] = []
         self._orders: _Part | None = None
         self._orders_reading: _Reading | None = None
-        self._pace = Pace(interval_seconds=ORDERS_INTERVAL_SECONDS, share=ORDERS_SHARE)
+        self._pace = Pace(
+            interval_seconds=ORDERS_INTERVAL_SECONDS, share=ORDERS_SHARE, longest_seconds=ORDERS_LONGEST_SECONDS
+        )
         self._lock = asyncio.Lock()
         self._begun = self._latest = -IDLE_SECONDS
 

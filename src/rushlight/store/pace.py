@@ -13,11 +13,13 @@ class Pace:
     Args:
         interval_seconds: never more often than this.
         share: of one core; work that took ``t`` seconds rests for ``t / share``.
+        longest_seconds: but never for longer than this: what took long may have been waiting for somebody else.
     """
 
-    def __init__(self, *, interval_seconds: float, share: float) -> None:
+    def __init__(self, *, interval_seconds: float, share: float, longest_seconds: float) -> None:
         self._interval = interval_seconds
         self._share = share
+        self._longest = longest_seconds
         self._due = 0.0
 
     @property
@@ -27,10 +29,9 @@ class Pace:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Around the work: its duration decides when it is due again, also when it fails."""
+        """Around the work: its duration decides when it is due again. Work that failed is due after the interval."""
         begun = time.monotonic()
-        try:
-            yield
-        finally:
-            ended = time.monotonic()
-            self._due = ended + max(self._interval, (ended - begun) / self._share)
+        self._due = begun + self._interval
+        yield
+        ended = time.monotonic()
+        self._due = ended + min(max(self._interval, (ended - begun) / self._share), self._longest)

@@ -1,0 +1,7 @@
+"""The database of the readers' tests, here as well."""
+
+from __future__ import annotations
+
+from tests.query.conftest import database
+
+__all__ = ["database"]

@@ -3,7 +3,7 @@
 Because a report only ever adds to the map, and figures move by ``f(new) - f(old)``, any order of arrival (refund before
 order, cancellation first) ends in the same figures.
 
-The map: ``c`` what was ordered, ``r`` refunds ascending by id, ``x`` whether it was cancelled, ``p`` ids of payments.
+The map: ``c`` what was ordered, ``r`` refunds ascending by id, ``x`` whether it was cancelled, ``m`` ids of payments.
 A ``c`` or refund holds ``at`` (when), ``cur`` (currency), ``lines`` of ``[product, units, amount, discount]`` (in a
 refund ``[product, units, amount]``), and ``g d t s u`` or ``r t s``.
 """
@@ -47,7 +47,7 @@ def status(life: Content) -> str:
     refunded = sum(refund["r"] + refund["t"] + refund["s"] for refund in life.get("r", ()))
     if refunded and refunded >= total(ordered):
         return "refunded"
-    return "paid" if life.get("p") else "created"
+    return "paid" if life.get("m") else "created"
 
 
 def total(ordered: Content) -> int:
@@ -190,7 +190,7 @@ def _refunded(life: Content, event: Envelope) -> bool:
 
 
 def _paid(life: Content, event: Envelope) -> bool:
-    paid: list[str] = life.setdefault("p", [])
+    paid: list[str] = life.setdefault("m", [])
     if event.payload["paymentId"] in paid:
         return False
     paid.append(event.payload["paymentId"])

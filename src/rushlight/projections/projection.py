@@ -13,7 +13,8 @@ class Projection:
     """Base of projections.
 
     A fold reads the event and its own documents: no settings, no clock, no randomness. Folding the same events in
-    the same order gives the same documents, however they were cut into batches.
+    the same order gives the same documents, however they were cut into batches. In a document the names ``_id``, ``p``
+    and ``seq`` are the store's.
 
     Attributes:
         name: its documents stand in the collection ``projection.NAME``.

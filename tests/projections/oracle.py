@@ -1,0 +1,230 @@
+"""Figures told a second time, from all events at once and without any of the project's folds.
+
+A figure is a number by (document key, dotted path); zeros are left out, since a missing number means zero.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rushlight.events.envelope import Envelope
+
+Figures = dict[tuple[str, str], int]
+STEPS = {
+    "view_item": 1,
+    "add_to_cart": 2,
+    "begin_checkout": 3,
+    "add_shipping_info": 3,
+    "add_payment_info": 4,
+    "purchase": 5,
+}
+GAP = timedelta(minutes=30)
+
+
+def unique(events: Iterable[Envelope]) -> list[Envelope]:
+    """Each event once, by id."""
+    return list({event.id: event for event in events}.values())
+
+
+def money(events: Iterable[Envelope]) -> Figures:
+    """Sales by minute, quarter-hour, product and customer."""
+    figures: Counter[tuple[str, str]] = Counter()
+    for (shop, source, _), reports in _orders(events).items():
+        if any(event.name == "order_cancelled" for event in reports):
+            continue
+        created = next((event for event in reports if event.name == "order_created"), None)
+        customer = created and created.customer_id
+        if created is not None:
+            _count_order(figures, shop, source, created)
+        refunds = {event.payload["refundId"]: event for event in reports if event.name == "order_refunded"}
+        for refund in refunds.values():
+            _count_refund(figures, shop, source, refund, created, customer or refund.customer_id)
+    return {place: number for place, number in figures.items() if number}
+
+
+def _orders(events: Iterable[Envelope]) -> dict[tuple[str, str, str], list[Envelope]]:
+    orders = defaultdict(list)
+    for event in unique(events):
+        if event.name.startswith("order_"):
+            orders[event.shop, event.source, event.aggregate_id].append(event)
+    return orders
+
+
+def _count_order(figures: Counter[tuple[str, str]], shop: str, source: str, created: Envelope) -> None:
+    payload, at = created.payload, created.occurred_at
+    lines = payload["lines"]
+    sums = {
+        "o": 1,
+        "u": sum(line["quantity"] for line in lines),
+        "g": payload["gross"],
+        "d": payload.get("discounts", 0),
+        "t": payload.get("tax", 0),
+        "s": payload.get("shipping", 0),
+    }
+    _count(figures, shop, source, payload["currency"], at, sums, created.customer_id)
+    for line in lines:
+        key = _product(shop, source, payload["currency"], at, line["productId"])
+        figures[key, f"q.{_quarter(at)}.u"] += line["quantity"]
+        figures[key, f"q.{_quarter(at)}.g"] += line["amount"]
+        figures[key, f"q.{_quarter(at)}.d"] += line.get("discount", 0)
+
+
+def _count_refund(
+    figures: Counter[tuple[str, str]],
+    shop: str,
+    source: str,
+    refund: Envelope,
+    created: Envelope | None,
+    customer: str | None,
+) -> None:
+    payload, at = refund.payload, refund.occurred_at
+    sums = {"r": payload["amount"], "t": -payload.get("tax", 0), "s": -payload.get("shipping", 0)}
+    _count(figures, shop, source, payload["currency"], at, sums, customer)
+    lines = payload.get("lines", [])
+    parts = [(line["productId"], line["amount"]) for line in lines]
+    if not lines and created is not None:
+        parts = _in_proportion(payload["amount"], created.payload["lines"])
+    for product, amount in parts:
+        figures[_product(shop, source, payload["currency"], at, product), f"q.{_quarter(at)}.r"] += amount
+
+
+def _in_proportion(amount: int, lines: list[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    """By largest remainder: whole units first, then one each to the largest fractions, the earlier line first."""
+    paid = [max(0, line["amount"] - line.get("discount", 0)) for line in lines]
+    if not sum(paid):
+        return [(line["productId"], amount if index == 0 else 0) for index, line in enumerate(lines)]
+    parts = [amount * share // sum(paid) for share in paid]
+    rest = sorted(range(len(lines)), key=lambda index: (-(amount * paid[index] % sum(paid)), index))
+    for index in rest[: amount - sum(parts)]:
+        parts[index] += 1
+    return [(line["productId"], part) for line, part in zip(lines, parts, strict=True)]
+
+
+def _count(
+    figures: Counter[tuple[str, str]],
+    shop: str,
+    source: str,
+    currency: str,
+    at: datetime,
+    sums: dict[str, int],
+    customer: str | None,
+) -> None:
+    for name, number in sums.items():
+        figures[f"{shop}/h/{source}/{currency}/{at:%Y-%m-%dT%H}", f"m.{at:%M}.{name}"] += number
+        figures[f"{shop}/d/{source}/{currency}/{at:%Y-%m-%d}", f"q.{_quarter(at)}.{name}"] += number
+        if customer is not None and name in "ogdr":
+            figures[f"{shop}/c/{customer}/{source}/{currency}", name] += number
+
+
+def _product(shop: str, source: str, currency: str, at: datetime, product: str) -> str:
+    return f"{shop}/p/{source}/{at:%Y-%m-%d}/{currency}/{product}"
+
+
+def _quarter(at: datetime) -> str:
+    return f"{(at.hour * 60 + at.minute) // 15:02d}"
+
+
+def latest_orders(events: Iterable[Envelope], shop: str, source: str, count: int = 20) -> list[dict[str, Any]]:
+    """The latest orders by time, then id, with what became of them."""
+    rows = []
+    for (of_shop, of_source, order_id), reports in _orders(events).items():
+        created = next((event for event in reports if event.name == "order_created"), None)
+        if created is None or (of_shop, of_source) != (shop, source):
+            continue
+        payload = created.payload
+        total = payload["gross"] - payload.get("discounts", 0) + payload.get("tax", 0) + payload.get("shipping", 0)
+        names = {event.name for event in reports}
+        refunds = {e.payload["refundId"]: e.payload for e in reports if e.name == "order_refunded"}
+        back = sum(r["amount"] + r.get("tax", 0) + r.get("shipping", 0) for r in refunds.values())
+        status = "paid" if "order_paid" in names else "created"
+        status = "refunded" if back and back >= total else status
+        rows.append(
+            {
+                "id": order_id,
+                "at": created.occurred_at,
+                "currency": payload["currency"],
+                "total": total,
+                "items": sum(line["quantity"] for line in payload["lines"]),
+                "customer": created.customer_id,
+                "country": payload.get("country"),
+                "status": "cancelled" if "order_cancelled" in names else status,
+            }
+        )
+    return sorted(rows, key=lambda row: (row["at"], row["id"]), reverse=True)[:count]
+
+
+def behaviour(events: Iterable[Envelope]) -> Figures:
+    """The funnel by session, and products' views and adds."""
+    figures: Counter[tuple[str, str]] = Counter()
+    for (shop, _), story in visitors(events).items():
+        for start, step in _sessions(story):
+            for reached in range(1, step + 1):
+                figures[f"{shop}/f/{start:%Y-%m-%d}", f"q.{_quarter(start)}.{reached}"] += 1
+        for event in story:
+            name = {"view_item": "v", "add_to_cart": "a"}.get(event.name)
+            for item in event.payload.get("items", []) if name else []:
+                key = f"{shop}/p/{event.occurred_at:%Y-%m-%d}/{item['productId']}"
+                figures[key, f"q.{_quarter(event.occurred_at)}.{name}"] += 1
+    return {place: number for place, number in figures.items() if number}
+
+
+def visitors(events: Iterable[Envelope]) -> dict[tuple[str, str], list[Envelope]]:
+    """What each visitor did, in the order in which it happened."""
+    stories = defaultdict(list)
+    for event in sorted(unique(events), key=lambda event: event.occurred_at):
+        if event.visitor_id is not None and event.visitor_id == event.aggregate_id:
+            stories[event.shop, event.visitor_id].append(event)
+    return stories
+
+
+def _sessions(story: list[Envelope]) -> list[tuple[datetime, int]]:
+    """When each session began and how far it came."""
+    sessions: list[tuple[datetime, int]] = []
+    last: datetime | None = None
+    for event in story:
+        step = STEPS.get(event.name, 0)
+        if last is None or event.occurred_at - last > GAP:
+            sessions.append((event.occurred_at, step))
+        else:
+            start, furthest = sessions[-1]
+            sessions[-1] = (start, max(furthest, step))
+        last = event.occurred_at
+    return sessions
+
+
+def cart_seen(story: list[Envelope]) -> datetime | None:
+    """When the cart was last changed, or None when there is nothing in it."""
+    cleared = max((e.occurred_at for e in story if e.name == "purchase"), default=datetime.min.replace(tzinfo=UTC))
+    quantities: Counter[str] = Counter()
+    seen = None
+    for event in story:
+        sign = {"add_to_cart": 1, "remove_from_cart": -1}.get(event.name, 0)
+        for item in event.payload.get("items", []) if sign and event.occurred_at > cleared else []:
+            quantities[item["productId"]] += sign * item.get("quantity", 1)
+            seen = event.occurred_at
+    return seen if any(number > 0 for number in quantities.values()) else None
+
+
+def flat(documents: Mapping[str, Mapping[str, Any]], kinds: str) -> Figures:
+    """The numbers of projection documents, by key and dotted path.
+
+    Args:
+        documents: content by key, the shop first. kinds: letters after the shop (``hdpc``, ``fp``) to look at.
+    """
+    figures: Counter[tuple[str, str]] = Counter()
+    for key, content in documents.items():
+        if key.split("/")[1] in kinds:
+            for path, number in _numbers(content):
+                figures[key, path] += number
+    return {place: number for place, number in figures.items() if number}
+
+
+def _numbers(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, int]]:
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, int) and name not in {"seq", "p"}:
+            yield f"{prefix}{name}", value

@@ -1,4 +1,4 @@
-"""One role by itself, in this process: on the servers that are given by URL, or those of the data directory."""
+"""One role by itself: on the servers that are given by URL, or those that run on the data directory."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ import asyncio
 import msgspec
 
 from rushlight.app import run
-from rushlight.local import joined
+from rushlight.local import read, serve
+from rushlight.local.check import check_servers
 from rushlight.settings import Settings
 
 
 def alone(role: str, settings: Settings) -> int:
-    """Run a role until a signal; the exit code."""
+    """Run a role in this process until a signal; where nothing runs on the data directory yet, with its own servers.
+
+    Returns:
+        The exit code.
+    """
     if settings.redis_url and settings.mongo_url:
+        check_servers(settings)
         return run(role, settings)
-    return asyncio.run(_beside_servers(role, settings))
-
-
-async def _beside_servers(role: str, settings: Settings) -> int:
-    async with joined(settings, ()) as instance:
-        started = instance.settings
-        with_port = settings.port if role != "worker" else started.port
-        return await asyncio.to_thread(run, role, msgspec.structs.replace(started, port=with_port))
+    instance = read(settings.data)
+    if instance is not None:
+        return run(role, msgspec.structs.replace(instance.settings, port=settings.port))
+    asyncio.run(serve(settings, (role,)))
+    return 0

@@ -26,6 +26,7 @@ PASS_SECONDS = 0.25
 MAX_PASS_SECONDS = 1.0
 FIRST_BACKOFF_SECONDS = 0.05
 MAX_BACKOFF_SECONDS = 1.0
+MAX_DOUBTFUL_RECORDS = 2000
 
 
 class Delivery:
@@ -44,6 +45,8 @@ class Delivery:
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._pass_seconds = PASS_SECONDS
+        # Records from the feed's cursor up to here were sent, maybe in vain.
+        self._doubtful_end = 0
         self._tasks: list[asyncio.Task[None]] = []
         log.on_written = self._on_written
 
@@ -142,6 +145,7 @@ class Delivery:
         if not batch.records:
             self._feed.advance(batch.start, batch.end)
             return
+        self._doubtful_end = max(batch.end, self._doubtful_end)
         placed, error = await self._sender.append(batch.records)
         self._settling.sent(placed)
         if error is None:
@@ -152,6 +156,16 @@ class Delivery:
         self._answer_sent()
         if error is not None:
             raise error
+
+    async def _look_up_doubtful(self) -> None:
+        """What was sent without an answer may stand in the stream, and be settled long before Redis answers again."""
+        numbers: list[int] = []
+        number = self.log.next_open(self._feed.cursor)
+        while number is not None and number < self._doubtful_end and len(numbers) < MAX_DOUBTFUL_RECORDS:
+            numbers.append(number)
+            number = self.log.next_open(number + 1)
+        if numbers and not self._well:
+            await self._look_up(numbers)
 
     async def _look_up(self, numbers: Sequence[int]) -> None:
         if len(await self._settling.look_up(numbers)) < len(numbers):
@@ -195,6 +209,7 @@ class Delivery:
 
     async def _pass(self) -> None:
         before = self.figures.pending
+        await self._look_up_doubtful()
         found, again = await self._settling.go_through()
         if again:
             self._feed.rewind(again)

@@ -18,8 +18,8 @@ from rushlight.errors import SetupError
 LISTEN_FD = "RUSHLIGHT_LISTEN_FD"
 BACKLOG = 2048
 FREE_PORT_TRIES = 50
-PORT_OFFSETS = {"web": 0, "orders": 1}
-URL_NAMES = {"web": "board", "orders": "orders"}
+PORT_OFFSETS = {"web": 0, "ingest": 0, "live": 0, "orders": 1}
+URL_NAMES = {"web": "board", "ingest": "ingest", "live": "board", "orders": "orders"}
 READY_PATH = "/health/ready"
 READY_TIMEOUT_SECONDS = 2.0
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [order|outage|live|footprint|all]`: measure, and write results/*.md and *.json."""
+"""`python -m benchmarks [order|outage|live|footprint|journey|all]`: measure, and write results/*.md and *.json."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import footprint, live, load, order, outage
+from benchmarks import footprint, journey, live, load, order, outage
 from benchmarks.processes import BenchmarkError
 
 
@@ -47,6 +47,10 @@ def _live(data: Path, options: argparse.Namespace) -> Path:
     return live.run(data, options.live_rounds, options.rate, options.live_seconds)
 
 
+def _journey(data: Path, _options: argparse.Namespace) -> Path:
+    return journey.run(data)
+
+
 def _footprint(data: Path, options: argparse.Namespace) -> Path:
     return footprint.run(data, options.starts, options.idle_seconds)
 
@@ -56,6 +60,7 @@ BENCHMARKS: dict[str, Callable[[Path, argparse.Namespace], Path]] = {
     "outage": _outage,
     "live": _live,
     "footprint": _footprint,
+    "journey": _journey,
 }
 
 

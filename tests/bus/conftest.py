@@ -1,0 +1,74 @@
+"""A Valkey of a test's own, to be frozen, killed and starved; it costs no MongoDB of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
+
+import pytest
+import redis
+
+from rushlight.bus.stream import stream_key
+from rushlight.local.instance import Instance
+from rushlight.settings import Settings
+from tests.conftest import Launched
+
+
+class Closable(Protocol):
+    """What has to be closed in the loop that opened it."""
+
+    async def close(self) -> None:
+        """Let go."""
+
+
+C = TypeVar("C", bound=Closable)
+
+
+@asynccontextmanager
+async def closing(thing: C) -> AsyncIterator[C]:
+    """The thing, closed at the end of the block whatever happens in it."""
+    try:
+        yield thing
+    finally:
+        await thing.close()
+
+
+@pytest.fixture(scope="session")
+def _own_valkey(servers: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    data = tmp_path_factory.mktemp("valkey") / "own"
+    launched = Launched(Settings(data=str(data), port=0, mongo_url=servers.mongo_url), ())
+    yield launched.ready()
+    launched.stop()
+
+
+@pytest.fixture
+def own_valkey(_own_valkey: Instance) -> Iterator[Instance]:
+    """A supervised Valkey, empty, that nobody else uses at the time."""
+    with redis.Redis.from_url(_own_valkey.redis_url) as client:
+        client.flushall()
+    yield _own_valkey
+    _own_valkey.thaw("valkey")
+
+
+def stored(client: Any, partition: int) -> list[tuple[str, bytes]]:
+    """Id and data of every entry of a partition's stream."""
+    entries = client.execute_command("XRANGE", stream_key(partition), "-", "+")
+    return [(_text(key), _bytes(fields)) for key, fields in entries]
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode()
+
+
+def _bytes(fields: dict[Any, Any]) -> bytes:
+    data = next(iter(fields.values()))
+    return data.encode() if isinstance(data, str) else bytes(data)
+
+
+@pytest.fixture
+def valkey(settings: Settings) -> Iterator[redis.Redis]:
+    """A plain client of the session's Valkey, to look with."""
+    assert settings.redis_url is not None
+    with redis.Redis.from_url(settings.redis_url, decode_responses=True) as client:
+        yield client

@@ -1,0 +1,63 @@
+"""Whoever listens hears what is committed; whoever does not is not waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from rushlight.bus.broadcast import CHANGES_CHANNEL, Broadcaster, Change, event_channel, listen
+from rushlight.local.instance import Instance
+from rushlight.settings import Settings
+from tests.bus.conftest import closing
+
+PATIENCE_SECONDS = 30.0
+CHANGE = Change(p=3, seq=7, shops=["default"])
+
+
+async def hear(messages: AsyncIterator[bytes], broadcaster: Broadcaster, change: Change) -> bytes:
+    """Publish until it is heard: a subscription begins at some moment that nobody is told."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        heard = asyncio.ensure_future(anext(messages))
+        while not heard.done():
+            await broadcaster.committed(change, [])
+            await asyncio.wait([heard], timeout=0.1)
+        return await heard
+
+
+async def test_listeners_hear(settings: Settings) -> None:
+    """A listener to changes gets the change, one to a name each event of that name, as published."""
+    assert settings.redis_url is not None
+    changes = listen(settings.redis_url, [CHANGES_CHANNEL])
+    named = listen(settings.redis_url, [event_channel("order_created"), event_channel("purchase")])
+    async with closing(Broadcaster(settings.redis_url)) as broadcaster:
+        assert msgspec.json.decode(await hear(changes, broadcaster, CHANGE), type=Change) == CHANGE
+        waiting = asyncio.ensure_future(anext(named))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not waiting.done():
+                await broadcaster.committed(CHANGE, [("page_view", b"no"), ("purchase", b'{"id":"1"}')])
+                await asyncio.wait([waiting], timeout=0.1)
+        assert await waiting == b'{"id":"1"}'
+    await changes.aclose()  # type: ignore[attr-defined]
+    await named.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_listener_survives_a_restart(own_valkey: Instance) -> None:
+    """After Redis was killed and came back, the same listener hears again."""
+    changes = listen(own_valkey.redis_url, [CHANGES_CHANNEL])
+    async with closing(Broadcaster(own_valkey.redis_url)) as broadcaster:
+        await hear(changes, broadcaster, CHANGE)
+        own_valkey.kill("valkey")
+        later = Change(p=3, seq=8, shops=[])
+        heard = b""
+        while not heard or msgspec.json.decode(heard, type=Change) != later:
+            heard = await hear(changes, broadcaster, later)
+    await changes.aclose()  # type: ignore[attr-defined]
+
+
+async def test_nobody_there() -> None:
+    """A commit is told to nobody when there is no Redis, and that is no error."""
+    async with closing(Broadcaster("redis://127.0.0.1:1/0")) as broadcaster:
+        for _ in range(3):
+            await broadcaster.committed(CHANGE, [("purchase", b"{}")])

@@ -88,6 +88,11 @@ class Shop:
         with MongoClient[dict[str, Any]](self.settings.mongo_url, tz_aware=True) as client:
             return list(client[self.settings.database]["orders"].find(match or {}))
 
+    def insert(self, document: dict[str, Any]) -> None:
+        """Put a document beside the service's own."""
+        with MongoClient[dict[str, Any]](self.settings.mongo_url) as client:
+            client[self.settings.database]["orders"].insert_one(document)
+
     def events(self, order_id: str) -> list[dict[str, Any]]:
         """The envelopes in an order's outbox, by number."""
         return [msgspec.json.decode(entry["e"]) for entry in self.stored(order_id)["outbox"]]

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from rushlight.events.catalogue import OrderPaid
+from rushlight.store.outbox import Outbox
 from tests.orders.client import Shop
 
 LAMPS = [
@@ -185,6 +187,17 @@ async def test_an_unknown_order_is_not_found(shop: Shop, path: str) -> None:
     """Nothing can be done with an order that is not there."""
     answer = await shop.post(f"/orders/nobody/{path}")
     assert (answer.status, answer.error["code"]) == (404, "not_found")
+
+
+async def test_an_order_of_the_shops_own_code_is_left_alone(shop: Shop) -> None:
+    """A document that another program keeps beside its outbox is no order of this service."""
+    await shop.place(orderId="o1")
+    shop.insert(
+        Outbox.attach({"_id": "theirs"}, OrderPaid(order_id="theirs", payment_id="p", currency="USD", amount=1))
+    )
+    assert (await shop.get("/orders/theirs")).status == 404
+    assert (await shop.post("/orders/theirs/pay")).status == 404
+    assert (await shop.place(orderId="theirs", key="k")).error["code"] == "exists"
 
 
 async def test_a_repeated_change_is_answered_the_same(shop: Shop) -> None:

@@ -6,8 +6,12 @@ import asyncio
 import math
 
 import msgspec
+import pytest
 
+from rushlight.errors import SetupError
 from rushlight.local.instance import Instance
+from rushlight.orders.app import build
+from rushlight.settings import Settings
 from tests.orders.client import Shop, serving
 
 
@@ -43,6 +47,23 @@ async def test_orders_are_taken_without_redis(own_servers: Instance) -> None:
         async with serving(settings) as shop:
             assert await placed(shop, 50, str(bool(url))) == [201] * 50
             assert (await shop.get("/health/ready")).json["stream"] in stream
+
+
+async def test_orders_need_their_own_database_only(settings: Settings) -> None:
+    """With orders in a database of their own, nothing is asked of the analytics' one."""
+    apart = msgspec.structs.replace(
+        settings, mongo_url="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100", orders_mongo_url=settings.mongo_url
+    )
+    async with serving(apart) as shop:
+        assert await placed(shop, 20, "apart") == [201] * 20
+
+
+async def test_the_number_of_partitions_is_for_life(settings: Settings) -> None:
+    """A service that would number partitions otherwise than the database's does not start."""
+    async with serving(settings):
+        app = build(msgspec.structs.replace(settings, partitions=4))
+        with pytest.raises(SetupError, match="8 partitions for life"):
+            await app.start()
 
 
 async def test_a_frozen_database_is_answered_in_time(own_servers: Instance) -> None:

@@ -35,15 +35,19 @@ log = logging.getLogger(__name__)
 
 
 class _Waiting:
-    """An order on its way; ``result`` becomes None when it is stored, or the order that already has its id."""
+    """An order on its way; ``result`` becomes None when it is stored, or the order that already has its id.
 
-    __slots__ = ("deadline", "order", "result", "size")
+    ``doubtful`` once an insert had an unknown result: what stands under the id may then be this very order.
+    """
+
+    __slots__ = ("deadline", "doubtful", "order", "result", "size")
 
     def __init__(self, order: Document, size: int, deadline: float, result: asyncio.Future[Document | None]) -> None:
         self.order = order
         self.size = size
         self.deadline = deadline
         self.result = result
+        self.doubtful = False
 
     def fail(self, error: Exception) -> None:
         if not self.result.done():
@@ -142,16 +146,15 @@ class GroupCommit:
 
     async def _store(self, batch: list[_Waiting]) -> None:
         deadline = self._loop.time() + DEADLINE_SECONDS
-        doubtful = False
         while batch:
             left = deadline - self._loop.time()
             if left <= 0:
                 return  # who still waits is answered by `_finished`
             try:
                 with pymongo.timeout(left):
-                    batch = await self._attempt(batch, doubtful=doubtful)
+                    batch = await self._attempt(batch)
             except PyMongoError as error:
-                log.warning("inserting %d orders again: %s", len(batch), error)
+                _doubt(batch, error)
             except (BSONError, ValueError, OverflowError) as error:
                 # Not the database's doing: a document that cannot be encoded. It must not take its neighbours along.
                 if len(batch) == 1:
@@ -160,10 +163,9 @@ class GroupCommit:
                 await asyncio.gather(*(self._store([waiting]) for waiting in batch))
                 return
             if batch:
-                doubtful = True
                 await asyncio.sleep(RETRY_PAUSE_SECONDS)
 
-    async def _attempt(self, batch: list[_Waiting], *, doubtful: bool) -> list[_Waiting]:
+    async def _attempt(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Insert once and tell who can be told; returns those whose result is still unknown."""
         reply: dict[str, Any] = await self._database.command(
             {
@@ -174,8 +176,7 @@ class GroupCommit:
             }
         )
         if "writeConcernError" in reply:
-            log.warning("inserting %d orders again: %s", len(batch), reply["writeConcernError"])
-            return batch
+            return _doubt(batch, reply["writeConcernError"])
         errors = {error["index"]: error for error in reply.get("writeErrors", ())}
         if not errors:
             for waiting in batch:
@@ -186,9 +187,9 @@ class GroupCommit:
                 _settle(waiting, None)
         duplicates = [batch[index] for index, error in errors.items() if error["code"] == DUPLICATE_KEY]
         unknown = [batch[index] for index, error in errors.items() if error["code"] != DUPLICATE_KEY]
-        return unknown + await self._compare(duplicates, doubtful=doubtful)
+        return _doubt(unknown, errors) + await self._compare(duplicates)
 
-    async def _compare(self, duplicates: list[_Waiting], *, doubtful: bool) -> list[_Waiting]:
+    async def _compare(self, duplicates: list[_Waiting]) -> list[_Waiting]:
         # The server answers a duplicate only when the write concern holds for what stands there, so that a majority
         # read finds it; should it not, the insert is simply tried again.
         ids = [waiting.order["_id"] for waiting in duplicates]
@@ -196,9 +197,17 @@ class GroupCommit:
         for waiting in duplicates:
             existing = found.get(waiting.order["_id"])
             if existing is not None:
-                own = doubtful and existing.get("request") == waiting.order.get("request")
+                own = waiting.doubtful and existing.get("request") == waiting.order.get("request")
                 _settle(waiting, None if own else existing)
         return [waiting for waiting in duplicates if waiting.order["_id"] not in found]
+
+
+def _doubt(batch: list[_Waiting], why: object) -> list[_Waiting]:
+    if not all(waiting.doubtful for waiting in batch):
+        log.warning("the result of %d orders is unknown, inserting them again: %s", len(batch), why)
+    for waiting in batch:
+        waiting.doubtful = True
+    return batch
 
 
 def _settle(waiting: _Waiting, result: Document | None) -> None:

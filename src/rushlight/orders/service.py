@@ -112,6 +112,7 @@ class OrderService:
         doubtful = False  # whether an earlier attempt of this very request may have been done
         last = ""
         while (left := deadline - time.monotonic()) > 0:
+            writing = False
             try:
                 with pymongo.timeout(left):
                     order = await self._read(order_id)
@@ -121,13 +122,12 @@ class OrderService:
                     decision = decide(order, reference, now())
                     if isinstance(decision, Done):
                         return Answer(view(order, decision.place + 1), replayed=True)
-                    doubtful = True
+                    writing = True
                     if (changed := await self._write(order, decision, mark)) is not None:
                         return Answer(view(changed))
-                    doubtful = False
                     last = "others keep changing the order"
             except PyMongoError as error:
-                last = str(error)
+                doubtful, last = doubtful or writing, str(error)
             await asyncio.sleep(uniform(0, RETRY_PAUSE_SECONDS))
         raise Retryable(f"the order may or may not have been changed: {last}")
 
@@ -182,7 +182,8 @@ class OrderService:
 
     async def _read(self, order_id: str) -> Document:
         order = await self._orders.find_one({"_id": order_id})
-        if order is None:
+        # A shop's own code may keep orders with outboxes here too; those are not ours to pay or refund.
+        if order is None or "operations" not in order:
             raise NotFound(f"there is no order {order_id!r}", code="not_found")
         return order
 

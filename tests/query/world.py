@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from litestar.testing import AsyncTestClient
+import httpx
 
 from rushlight.events.catalogue import Line, OrderCancelled, OrderCreated, OrderPaid, OrderRefunded, RefundLine
 from rushlight.events.envelope import Envelope
@@ -18,7 +17,6 @@ from rushlight.projections.keys import document_id
 from rushlight.projections.money import Money
 from rushlight.projections.projection import Projection
 from rushlight.projections.state import State
-from rushlight.query.api import build
 from rushlight.settings import DEFAULT_SHOP, Settings
 from rushlight.store.database import Database, Document
 
@@ -136,8 +134,7 @@ def folded(projection: Projection, events: Sequence[Envelope], partition: int, g
     ]
 
 
-@asynccontextmanager
-async def client(database: Database, settings: Settings) -> Any:
-    """An HTTP client of the API."""
-    async with AsyncTestClient(build(database, settings)) as http:
-        yield http
+def client(app: Any) -> httpx.AsyncClient:
+    """An HTTP client of an application, in the test's own loop."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://testserver")

@@ -60,5 +60,6 @@ def build(
             use_handler_docstrings=True,
             render_plugins=[DocsPage(path="/"), JsonRenderPlugin(path="/openapi.json")],
         ),
+        logging_config=None,  # how this process logs is for the process to say
         debug=False,
     )

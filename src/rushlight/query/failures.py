@@ -70,6 +70,10 @@ def _invalid(_: AnyRequest, error: ValidationException) -> Any:
     return failure(HTTPStatus.BAD_REQUEST, "invalid", message, field=field)
 
 
+def _too_deep(_: AnyRequest, __: RecursionError) -> Any:
+    return failure(HTTPStatus.BAD_REQUEST, "invalid", "the body is nested too deeply")
+
+
 def _http(_: AnyRequest, error: HTTPException) -> Any:
     status = HTTPStatus(error.status_code)
     return failure(status, status.name.lower(), error.detail, headers=error.headers)
@@ -86,6 +90,7 @@ HANDLERS: ExceptionHandlersMap = {
     Unavailable: _unavailable,
     PyMongoError: _database,
     ValidationException: _invalid,
+    RecursionError: _too_deep,
     HTTPException: _http,
     Exception: _unexpected,
 }

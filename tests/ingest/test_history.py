@@ -227,6 +227,18 @@ async def test_a_cancelled_import_goes_on_too(open_intake: OpenIntake, settings:
     assert list((tmp_path / "imports").iterdir()) == []
 
 
+async def test_cancelled_while_reading(open_intake: OpenIntake, tmp_path: Path) -> None:
+    """The sort ends with the command, and nothing is left behind."""
+    path = history(tmp_path / "f.csv", 50_000)
+    reading = asyncio.Event()
+    task = asyncio.create_task(import_history(await open_intake(), request(path), lambda _: reading.set()))
+    await reading.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert list((tmp_path / "imports").iterdir()) == []
+
+
 async def test_two_runs_of_one_import_exclude_each_other(open_intake: OpenIntake, tmp_path: Path) -> None:
     """The second says so instead of sending everything again."""
     path = history(tmp_path / "f.csv", MAX_UNSETTLED_EVENTS + 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from rushlight.errors import Rejected
-from rushlight.ingest.history_stage import detect_format
+from rushlight.ingest.history_stage import Build, detect_format
 from tests.ingest.history_files import make, row, write_csv, write_ndjson, write_parquet
 
 
@@ -181,6 +182,22 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, name: str, content: byte
     with pytest.raises(Rejected, match=f"{name}: cannot be read as"):
         make(tmp_path / name)
     assert list((tmp_path / f"work-{name}").glob("*.duckdb")) == []
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.parquet"])
+def test_progress_can_be_asked_for_at_any_time(tmp_path: Path, name: str) -> None:
+    """Another thread may look while the table is made, when it is being closed and afterwards."""
+    write = write_csv if name == "f.csv" else write_parquet
+    path = write(tmp_path / name, [row(f"o{number}") for number in range(30_000)])
+    build = Build(path, tmp_path, format_=detect_format(path), mapping={}, currency=None, zone="UTC")
+    thread = threading.Thread(target=build.run)
+    thread.start()
+    seen = [build.fraction]
+    while thread.is_alive():
+        seen.append(build.fraction)
+    assert all(0 <= fraction <= 1 for fraction in seen)
+    assert build.fraction == 1
+    build.cancel()
 
 
 def test_a_file_without_rows_is_no_error(tmp_path: Path) -> None:

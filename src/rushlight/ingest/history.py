@@ -173,4 +173,5 @@ async def _read(work: Work, request: ImportRequest, format_: str, progress: Call
         if not running.done():
             build.cancel()
             await asyncio.wait([running])
+            running.exception()  # it was told to fail
     await running

@@ -86,24 +86,30 @@ class Build:
         self._currency = currency
         self._zone = ZoneInfo(zone).key
         self._database: duckdb.DuckDBPyConnection | None = None
+        self._lock = threading.Lock()  # others ask about the database only while it is open
         self._cancelled = threading.Event()
         self._bytes = max(1, source.stat().st_size)
         self._read_bytes = 0
         self._sorting = False
+        self._done = False
 
     @property
     def fraction(self) -> float:
         """How much is done, from 0 to 1; reading the file is the first half, sorting its lines the second."""
+        if self._done:
+            return 1.0
         if self._read_bytes and not self._sorting:
             return min(0.5, self._read_bytes / self._bytes / 2)
-        percent = max(0.0, self._database.query_progress()) if self._database is not None else 0.0
+        with self._lock:
+            percent = max(0.0, self._database.query_progress()) if self._database is not None else 0.0
         return (0.5 if self._sorting else 0.0) + percent / 200
 
     def cancel(self) -> None:
         """Make `run` end soon, without a table."""
         self._cancelled.set()
-        if self._database is not None:
-            self._database.interrupt()
+        with self._lock:
+            if self._database is not None:
+                self._database.interrupt()
 
     def run(self) -> None:
         """Make the table.
@@ -115,11 +121,13 @@ class Build:
         unfinished = self._directory / "unfinished.duckdb"
         _discard(unfinished)
         try:
-            self._database = _connect(unfinished, self._directory, BUILD_MEMORY_MB)
+            self._database = database = _connect(unfinished, self._directory, BUILD_MEMORY_MB)
             try:
-                self._fill(self._database)
+                self._fill(database)
             finally:
-                self._database.close()
+                with self._lock:
+                    self._database = None
+                    database.close()
         except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
             _discard(unfinished)
             raise SetupError(f"no room to sort {self._source.name} in {self._directory}: {error}") from error
@@ -128,6 +136,7 @@ class Build:
             reason = f"cannot be read as {self._format}: {error}"
             raise Rejected(reason, field=self._source.name, code="file") from error
         unfinished.rename(self._directory / STAGE_FILE)
+        self._done = True
 
     def _fill(self, database: duckdb.DuckDBPyConnection) -> None:
         database.execute(f"SET TimeZone = {literal(self._zone)}")

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 import redis
 
 from rushlight.ingest.adopter import Adopter
@@ -180,3 +181,23 @@ async def test_adopters_take_turns(
     stored = await database.ledger.find({"source": "web"}).to_list()
     assert sum(row["stored"] for row in stored) == 60
     assert sum(row.get("duplicate", 0) for row in stored) == 0
+
+
+async def test_a_log_whose_headers_are_gone_is_told(
+    settings: Settings, database: Database, open_intake: OpenIntake, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Records of which nobody can say where they belong are neither delivered nor thrown away, and not passed over."""
+    left = await open_intake(redis_url=NOWHERE)
+    await left.accept(views(2))
+    await left.close(settle_seconds=0)
+    (segment,) = (tmp_path / "wal" / left.log_id).glob("*.wal")
+    content = segment.read_bytes()
+    segment.write_bytes(b"?" + content[1:])
+    async with adopting(database, settings, tmp_path / "wal"):
+        await until(lambda: told(caplog, "no file of it says to which database it belongs"))
+    assert segment.exists()
+
+
+async def told(caplog: pytest.LogCaptureFixture, what: str) -> bool:
+    """Whether an operator was told."""
+    return what in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pymongo.errors import PyMongoError
 
 from rushlight.errors import Unavailable
 from rushlight.ingest.delivery import Delivery
-from rushlight.ingest.holding import Foreign, deliver, take
+from rushlight.ingest.holding import Undeliverable, deliver, lock_log, take_over
 from rushlight.ingest.registry import host, identity, partitions_of
 from rushlight.store.database import Database
 
@@ -38,7 +39,7 @@ class Adopter:
         self._redis_url = redis_url
         self._root = root.absolute()
         self._adopted: dict[Path, Delivery] = {}
-        self._foreign: set[Path] = set()
+        self._undeliverable: set[Path] = set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -81,16 +82,22 @@ class Adopter:
         candidates = {Path(document["path"]) for document in documents if not document["closed"]}
         if self._root.is_dir():
             candidates |= {entry for entry in self._root.iterdir() if entry.is_dir()} - closed
-        return sorted(candidates - self._adopted.keys() - self._foreign)
+        return sorted(candidates - self._adopted.keys() - self._undeliverable)
 
     async def _adopt(self, directory: Path) -> None:
-        known_as = await identity(self._database)
-        partitions = await partitions_of(self._database)
+        held = lock_log(directory)
+        if held is None:
+            return
         try:
-            log = await asyncio.to_thread(take, directory, known_as, cap_bytes=0, partitions=partitions)
-        except Foreign as error:
-            logger.warning("%s", error)
-            self._foreign.add(directory)
+            known_as, partitions = await identity(self._database), await partitions_of(self._database)
+        except BaseException:
+            os.close(held)
+            raise
+        try:
+            log = await asyncio.to_thread(take_over, directory, held, known_as, cap_bytes=0, partitions=partitions)
+        except Undeliverable as error:
+            logger.error("%s", error)
+            self._undeliverable.add(directory)
             return
         if log is None:
             return

@@ -14,7 +14,7 @@ from rushlight.errors import SetupError, Unavailable
 from rushlight.ingest import disk
 from rushlight.ingest.delivery import Delivery
 from rushlight.ingest.figures import Figures
-from rushlight.ingest.recovery import SUFFIX, peek
+from rushlight.ingest.recovery import SUFFIX, has_frames, peek
 from rushlight.ingest.registry import Registration, identity
 from rushlight.ingest.wal import WriteAheadLog
 from rushlight.store.database import Database
@@ -60,8 +60,11 @@ def _free(directory: Path, database: str, cap_bytes: int, partitions: int) -> Wr
     """The first log that nobody holds, belongs to this database and can be read in full."""
     directory.mkdir(parents=True, exist_ok=True)
     for path in sorted(entry for entry in directory.absolute().iterdir() if entry.is_dir()):
-        with suppress(Foreign):
-            log = take(path, database, cap_bytes=cap_bytes, partitions=partitions)
+        held = lock_log(path)
+        if held is None:
+            continue
+        with suppress(Undeliverable):
+            log = take_over(path, held, database, cap_bytes=cap_bytes, partitions=partitions)
             if log is not None and not log.damage:
                 return log
             if log is not None:
@@ -69,27 +72,35 @@ def _free(directory: Path, database: str, cap_bytes: int, partitions: int) -> Wr
     return None
 
 
-class Foreign(SetupError):
-    """The log's records belong to the journal of another database."""
+class Undeliverable(SetupError):
+    """What lies in a log cannot be delivered to this database; somebody has to look at it."""
 
 
-def take(directory: Path, database: str, *, cap_bytes: int, partitions: int) -> WriteAheadLog | None:
-    """The log in this directory, locked and read; None when somebody holds it or there is none.
-
-    Raises:
-        Foreign: it belongs to another database.
-        Unavailable: its files cannot be read.
-    """
+def lock_log(directory: Path) -> int | None:
+    """Lock the log in a directory; None when somebody holds it, or there is none."""
     try:
-        held = disk.lock(directory) if any(directory.glob(f"*{SUFFIX}")) else None
+        return disk.lock(directory) if any(directory.glob(f"*{SUFFIX}")) else None
     except OSError:
         return None
-    if held is None:
-        return None
-    header = peek(directory)
-    if header is not None and header.database == database:
-        return WriteAheadLog.take_over(directory, held, cap_bytes=cap_bytes, partitions=partitions)
+
+
+def take_over(directory: Path, held: int, database: str, *, cap_bytes: int, partitions: int) -> WriteAheadLog | None:
+    """Read a log that this process has locked; None (and unlocked) when nothing was ever acknowledged in it. Blocks.
+
+    Raises:
+        Undeliverable: it belongs to another database, or no file of it says to which.
+        Unavailable, OSError: its files cannot be read.
+    """
+    try:
+        header = peek(directory)
+        if header is not None and header.database == database:
+            return WriteAheadLog.take_over(directory, held, cap_bytes=cap_bytes, partitions=partitions)
+        if header is not None:
+            raise Undeliverable(f"the log in {directory} was written for another database and is left as it is")
+        if has_frames(directory):
+            raise Undeliverable(f"the log in {directory} is damaged: no file of it says to which database it belongs")
+    except BaseException:
+        os.close(held)
+        raise
     os.close(held)
-    if header is None:
-        return None
-    raise Foreign(f"the log in {directory} was written for another database: its events are not delivered to this one")
+    return None

@@ -45,10 +45,12 @@ ACCEPTED_ONE = b'{"accepted":1,"rejected":[]}'
 class _Answer(Exception):
     """Ends a request early."""
 
-    def __init__(self, status: int, reason: str, *, code: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    def __init__(
+        self, status: int, reason: str, *, code: str, field: str = "", headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
         super().__init__(reason)
         self.status = status
-        self.body = msgspec.json.encode({"error": {"code": code, "reason": reason}})
+        self.body = msgspec.json.encode({"error": {"code": code, "field": field, "message": reason}})
         self.headers = headers
 
 
@@ -61,7 +63,8 @@ class IngestApp:
 
     Answers 202 when at least one event is on disk and 200 when all were turned away, with
     ``{"accepted": n, "rejected": [{"index", "field", "reason", "code"}]}``; 400, 408, 413 and 415 when the request as a
-    whole is unusable, 401 without a valid key, 503 with ``Retry-After`` when there is no room.
+    whole is unusable, 401 without a valid key, 503 with ``Retry-After`` when there is no room; these say why in
+    ``{"error": {"code", "field", "message"}}``.
 
     Args:
         intake: where events go.
@@ -129,7 +132,7 @@ class IngestApp:
         except Rejected as error:
             self._count(key, [error.code])
             status = 413 if isinstance(error, TooLarge) else 415 if isinstance(error, UnknownMediaType) else 400
-            raise _Answer(status, str(error), code=error.code) from error
+            raise _Answer(status, error.reason, code=error.code, field=error.field) from error
 
     def _count(self, key: Key, codes: list[str]) -> None:
         for code, count in Counter(codes).items():

@@ -18,7 +18,15 @@ import msgspec
 
 from rushlight.errors import Unavailable
 from rushlight.events.ids import partition_of
-from rushlight.ingest.frames import FILE_HEAD, MAX_HEADER_BYTES, Frame, Header, read_frames, read_header
+from rushlight.ingest.frames import (
+    FILE_HEAD,
+    FRAME_MAGIC,
+    MAX_HEADER_BYTES,
+    Frame,
+    Header,
+    read_frames,
+    read_header,
+)
 from rushlight.ingest.priority import priority_of
 from rushlight.ingest.segment import Entry, Segment
 
@@ -93,6 +101,11 @@ def peek(directory: Path) -> Header | None:
     """The newest readable header of a log, without reading the records."""
     headers = [_header(path) for path in _paths(directory)]
     return next((header for header in reversed(headers) if header is not None), None)
+
+
+def has_frames(directory: Path) -> bool:
+    """Whether anything was ever written into a log, though its headers may be gone."""
+    return any(FRAME_MAGIC in path.read_bytes() for path in _paths(directory))
 
 
 def recover(directory: Path, partitions: int) -> Found:

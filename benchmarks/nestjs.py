@@ -13,7 +13,6 @@ import redis
 from benchmarks import node
 from benchmarks.processes import Child, cpu_seconds, free_port, frozen, process_tree
 from benchmarks.servers import Client, Servers
-from benchmarks.sides import Backlog
 
 FOLDER = Path(__file__).parent / "peers" / "nestjs"
 READY_SECONDS = 60.0
@@ -82,12 +81,16 @@ class Nest:
         """Where `analyticsUpdate` is emitted."""
         return f"http://127.0.0.1:{self.analytics_port}"
 
-    def backlog(self) -> Backlog:
-        """Events that analytics has not recorded yet, and (not known here) how late that makes its figures."""
+    def backlog(self) -> int:
+        """Events that analytics has not recorded and acknowledged yet."""
         if not self._events:
-            return Backlog(0, None)
+            return 0
         groups: Any = self._redis.xinfo_groups(STREAM)
-        return Backlog(sum((group["lag"] or 0) + group["pending"] for group in groups), None)
+        return sum((group["lag"] or 0) + group["pending"] for group in groups)
+
+    def behind(self) -> float | None:
+        """It does not say."""
+        return None
 
     def cpu(self) -> float:
         """CPU seconds used so far by the services and both servers."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from pymongo.errors import PyMongoError
+from redis import RedisError
 
 from benchmarks import load, nestjs, report
 from benchmarks.nestjs import Nest
@@ -89,17 +91,22 @@ class Watch:
         self._thread.join()
 
     def note(self) -> int:
-        """Look once; the backlog in events."""
-        events, seconds = self._side.backlog()
+        """Look once; the backlog as it is now."""
+        events = self._side.backlog()
         self.events = max(self.events, events)
+        return events
+
+    def note_delay(self) -> None:
+        """Ask how far the figures are behind."""
+        seconds = self._side.behind()
         if seconds is not None:
             self.seconds = max(self.seconds or 0.0, seconds)
-        return events
 
     def _look(self) -> None:
         while not self._end.wait(WATCH_EVERY_SECONDS):
-            with contextlib.suppress(BenchmarkError, OSError, TimeoutError):
+            with contextlib.suppress(BenchmarkError, PyMongoError, RedisError):
                 self.note()
+                self.note_delay()
 
 
 def measure(scenario: Scenario, connections: int, number: int, plan: Plan) -> Measurement:

@@ -8,17 +8,21 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
+from pymongo.collection import Collection
 
 from benchmarks.processes import BenchmarkError, Child, cpu_seconds, free_port, frozen, process_tree
-from benchmarks.sides import Backlog
+from benchmarks.servers import Client
+from rushlight.store.outstanding import SOME_ENTRY
 
 READY_SECONDS = 90.0
-HTTP_SECONDS = 10.0
+HTTP_SECONDS = 30.0
+LEDGER_SECONDS = 90.0
 
 
 class Instance(msgspec.Struct, rename="camel"):
@@ -27,6 +31,8 @@ class Instance(msgspec.Struct, rename="camel"):
     pid: int
     urls: dict[str, str]
     children: dict[str, int]
+    mongo_url: str
+    database: str
 
 
 class Rushlight:
@@ -38,6 +44,7 @@ class Rushlight:
         self._workers = workers
         self._environment = {"RUSHLIGHT_REDIS_MEMORY_MB": str(redis_memory_mb)}
         self._child: Child | None = None
+        self._client: Client | None = None
 
     def start(self, *, orders: bool = True) -> float:
         """Start it and wait until it is ready.
@@ -73,13 +80,29 @@ class Rushlight:
         answer: dict[str, Any] = get_json(f"{self.live_url}/api/v1/ledger")
         return answer
 
-    def backlog(self) -> Backlog:
-        """The ledger's `pending`, and how far `completeTo` of the money figures is behind the same answer's clock."""
+    def backlog(self) -> int:
+        """Orders with events in their outbox: those not settled yet, and those settled and not yet cleared away.
+
+        Asked of MongoDB: the ledger, which says it more exactly, counts anew only as often as its cost allows.
+        """
         if self._workers == 0:
-            return Backlog(0, None)
-        ledger = self.ledger()
-        as_of, complete_to = (datetime.fromisoformat(text) for text in (ledger["asOf"], ledger["completeTo"]["money"]))
-        return Backlog(ledger["total"]["pending"], max(0.0, (as_of - complete_to).total_seconds()))
+            return 0
+        return self._orders().count_documents(SOME_ENTRY, hint="outbox")
+
+    def behind(self) -> float | None:
+        """How far `completeTo` of the money figures is behind the clock."""
+        if self._workers == 0:
+            return None
+        now = datetime.now(UTC)
+        minute = now.replace(second=0, microsecond=0)
+        span = urlencode({"from": minute.isoformat(), "to": (minute + timedelta(minutes=1)).isoformat()})
+        summary = get_json(f"{self.live_url}/api/v1/summary?{span}")
+        return max(0.0, (now - datetime.fromisoformat(summary["completeTo"]["money"])).total_seconds())
+
+    def _orders(self) -> Collection[dict[str, Any]]:
+        if self._client is None:
+            self._client = Client(self.instance.mongo_url)
+        return self._client[self.instance.database]["orders"]
 
     def pids(self) -> list[int]:
         """The supervisor and everything it started."""
@@ -98,17 +121,26 @@ class Rushlight:
             yield
 
     def check(self) -> dict[str, object]:
-        """The ledger's verdict; without a worker there is none to give."""
+        """The ledger's verdict, once it has counted anew; without a worker there is none to give."""
         if self._workers == 0:
             return {"agrees": True}
-        ledger = self.ledger()
-        return {"total": ledger["total"], "agrees": ledger["balanced"] and ledger["total"]["pending"] == 0}
+        deadline = time.monotonic() + LEDGER_SECONDS
+        while not (agrees := _is_settled(ledger := self.ledger())) and time.monotonic() < deadline:
+            time.sleep(1)
+        return {"total": ledger["total"], "agrees": agrees}
 
     def stop(self) -> None:
         """End it."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
         if self._child is not None:
             self._child.stop()
             self._child = None
+
+
+def _is_settled(ledger: dict[str, Any]) -> bool:
+    return bool(ledger["balanced"] and ledger["total"]["pending"] == 0)
 
 
 def program() -> Path:

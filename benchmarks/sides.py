@@ -3,19 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
-
-
-class Backlog(NamedTuple):
-    """What analytics has not taken in yet.
-
-    Attributes:
-        events: acknowledged and not yet in the figures.
-        seconds: how far the figures are behind the clock, where the system says so.
-    """
-
-    events: int
-    seconds: float | None
+from typing import Protocol
 
 
 class Side(Protocol):
@@ -31,8 +19,11 @@ class Side(Protocol):
     def live_url(self) -> str:
         """Where Socket.IO clients receive `analyticsUpdate`."""
 
-    def backlog(self) -> Backlog:
-        """What analytics has still to do."""
+    def backlog(self) -> int:
+        """How many events analytics has still to take in."""
+
+    def behind(self) -> float | None:
+        """How many seconds the figures are behind the clock; None where the system does not say."""
 
     def cpu(self) -> float:
         """CPU seconds that all its processes, servers included, have used so far."""

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushlight.errors import Rejected
-from rushlight.events.envelope import Envelope
+from rushlight.events.envelope import Envelope, encode
+from rushlight.events.envelope import decode as decode_envelope
 from rushlight.events.event import event_type, validate
 from rushlight.events.ids import event_id, money_id
 from rushlight.ingest.cloudevents import BATCH, STRUCTURED, Decoded, UnknownMediaType, decode
@@ -347,6 +348,7 @@ def test_whatever_is_sent_is_accepted_or_refused(batch: list[dict[str, Any]], ke
         if declared is not None:
             validate(declared, envelope.payload)
         to_raw(envelope, 0, 1)
+        assert decode_envelope(encode(envelope)) == envelope
         assert envelope.occurred_at <= envelope.received_at
 
 

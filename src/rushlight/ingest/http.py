@@ -103,6 +103,8 @@ class IngestApp:
             await self._intake.accept(decoded.envelopes)
         except Unavailable as error:
             raise _unavailable(error) from error
+        except Rejected as error:  # what is small on the wire can be large as an event
+            raise _Answer(413, error.reason, code=error.code, field=error.field) from error
         if decoded.rejected:
             self._count(key, [rejection.code for rejection in decoded.rejected])
         elif decoded.accepted == 1:

@@ -228,14 +228,20 @@ class WriteAheadLog:
         if self._busy or not self.segments or self.segments[-1].end == self.segments[-1].first:
             return
         self._busy = True  # a record that were written meanwhile would stand behind the end that the header says
-        try:
-            path, header = self._next_segment()
-            descriptor = await self._disk.run(lambda: disk.create(path, header))
-            self._begun(descriptor, path, len(header), self.segments[-1].end)
-            self.drop_settled()
-        finally:
+        path, header = self._next_segment()
+        compacted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def switch(result: int | OSError) -> None:  # also when nobody waits for it any more
             self._busy = False
+            if not isinstance(result, OSError):
+                self._begun(result, path, len(header), self.segments[-1].end)
+                self.drop_settled()
             self._write()
+            if not compacted.done():
+                compacted.set_exception(result) if isinstance(result, OSError) else compacted.set_result(None)
+
+        self._disk.submit(lambda: disk.create(path, header), switch)
+        await compacted
 
     async def close(self) -> None:
         """Finish what was queued, and let go of the directory."""

@@ -35,7 +35,7 @@ POLL_SECONDS = 0.05
 DONE_ALREADY = re.compile(r"(git clone|cd)\b")
 RUNS_THIS = re.compile(r"make test\b")
 SERVES = re.compile(r"make demo\b|rushlight up\b|rushlight demo\b(?!.*--exit)")
-INTERRUPTED = (0, 2, 130)  # 2 is what make makes of its child's end
+INTERRUPTED = (0, 2, 130, -2)  # make ends with 2 when its child did, and by the signal itself when it was met first
 
 
 class PageError(AssertionError):

@@ -34,8 +34,11 @@ MAX_BATCH_EVENTS = 1000
 # Large orders touch many products: a transaction has to fit, several times over, what MongoDB keeps of uncommitted
 # changes in its cache (20 % of 256 MB on the embedded server), or they push each other out.
 MAX_BATCH_BYTES = 256 * 1024
-# Commits of one partition keep at least this distance, so that a busy stream makes larger batches, not more of them.
+# Commits of one partition keep at least this distance, and more when much came at once: a busy stream then makes larger
+# batches, in which more events meet in the same documents, not more of them.
 COMMIT_INTERVAL_SECONDS = 0.08
+BUSY_COMMIT_INTERVAL_SECONDS = 0.25
+BUSY_PAGE_EVENTS = 16
 IDLE_BLOCK_SECONDS = 5.0
 BUSY_SWEEP_SECONDS = 1.0
 OUTAGE_SWEEP_SECONDS = 0.5
@@ -78,6 +81,7 @@ class PartitionOwner:
         self._outage = False
         self._idle = False
         self._backlog = False
+        self._busy = False
 
     def stop(self) -> None:
         """Finish the batch in hand and return from `run`."""
@@ -110,7 +114,8 @@ class PartitionOwner:
 
     async def _read(self) -> Page:
         loop = asyncio.get_running_loop()
-        delay = self._last_commit + COMMIT_INTERVAL_SECONDS - loop.time()
+        interval = BUSY_COMMIT_INTERVAL_SECONDS if self._busy else COMMIT_INTERVAL_SECONDS
+        delay = self._last_commit + interval - loop.time()
         if delay > 0:
             await asyncio.sleep(delay)
         block = IDLE_BLOCK_SECONDS if self._idle else BUSY_SWEEP_SECONDS
@@ -128,6 +133,8 @@ class PartitionOwner:
         self._outage = False
         self._idle = not page.entries
         self._backlog = len(page.entries) == MAX_BATCH_EVENTS
+        # A full page is behind already, and waits for nothing.
+        self._busy = BUSY_PAGE_EVENTS <= len(page.entries) < MAX_BATCH_EVENTS
         if page.generation != self._position.generation:
             await self._begin_generation(page.generation)
             return

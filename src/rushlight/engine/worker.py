@@ -154,16 +154,10 @@ class Worker:
     async def _let_go(self, partitions: set[int]) -> None:
         for partition in partitions:
             held = self._held.pop(partition)
-            held.task.cancel()
-            try:
-                await held.task
-            except asyncio.CancelledError:
-                pass
-            except Fenced as fenced:
-                log.warning("partition %d: %s", partition, fenced)
-            except Exception:
-                log.exception("partition %d stopped", partition)
+            clean = await _ended(held.task)
             with suppress(PyMongoError):
+                if not clean:
+                    await self._leases.end(_session_id(held.session))
                 await held.session.end_session()
             if not self._stopping.is_set():
                 with suppress(PyMongoError):
@@ -176,6 +170,22 @@ class Worker:
         with suppress(PyMongoError):
             await self._leases.leave()
         await self._broadcaster.close()
+
+
+async def _ended(task: asyncio.Task[None]) -> bool:
+    """End a partition's task; whether it had come to its end by itself, with nothing left open."""
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return False
+    except Fenced as fenced:
+        log.warning("%s: %s", task.get_name(), fenced)
+        return False
+    except Exception:
+        log.exception("%s stopped", task.get_name())
+        return False
+    return True
 
 
 def _session_id(session: AsyncClientSession) -> UUID:

@@ -88,6 +88,10 @@ class Leases:
         await self._leases.delete_one({"_id": f"{WORKER}{self._owner}"})
         await self._leases.delete_many({"_id": {"$regex": f"^{WORKER}"}, "$expr": {"$lte": ["$expiresAt", "$$NOW"]}})
 
+    async def end(self, session: UUID) -> None:
+        """End what a session of our own has open, so that a transaction whose fate is unknown holds up nobody."""
+        await self._kill(_binary(session))
+
     async def _kill(self, session: Any) -> None:
         # Where this is not allowed, transactionLifetimeLimitSeconds bounds the wait.
         with suppress(PyMongoError):

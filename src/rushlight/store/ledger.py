@@ -101,15 +101,21 @@ class _Part(NamedTuple):
         looked: everything that was settled then is known to be settled. said: nothing settled later is.
     """
 
-    source: str
     acknowledged: int
     pending: int
     looked: datetime
     said: datetime
 
 
+class _Log(NamedTuple):
+    """What one log says: of the sources that it names, and of any other (None: it is closed, there are no others)."""
+
+    named: dict[str, _Part]
+    unnamed: _Part | None
+
+
 class _Logs(NamedTuple):
-    parts: list[_Part]
+    each: list[_Log]
     rejected: dict[str, dict[str, int]]
     unreachable: list[str]
 
@@ -157,8 +163,8 @@ class LedgerReader:
         present = await server_time(self._database)
         logs = await self._logs(present)
         await self._note(present)
-        ledger, certain = self._balance([orders, *logs.parts], logs, present)
-        self._forget(min(part.looked for part in (orders, *logs.parts)))
+        ledger, certain = self._balance(orders, logs, present)
+        self._forget(min([orders.looked, *(log.unnamed.looked for log in logs.each if log.unnamed is not None)]))
         return ledger, certain
 
     async def _note(self, begun: datetime) -> None:
@@ -179,27 +185,29 @@ class LedgerReader:
         return self._orders
 
     async def _logs(self, present: datetime) -> _Logs:
-        parts, unreachable = [], []
-        rejected: dict[str, dict[str, int]] = {}
+        logs = _Logs([], {}, [])
         async for log in self._database.logs.find({}):
             closed = log.get("closed", False)
             said = log.get("heartbeatAt") or log["startedAt"]
             looked = ALWAYS if closed else (log.get("checkedAt") or log["startedAt"]) - TICK
             if not closed and present - said > timedelta(seconds=LOG_SILENT_SECONDS):
-                unreachable.append(str(log["_id"]))
-            for source, counts in log.get("sources", {}).items():
-                parts.append(_Part(source, counts.get("acknowledged", 0), counts.get("pending", 0), looked, said))
+                logs.unreachable.append(str(log["_id"]))
+            named = {
+                source: _Part(counts.get("acknowledged", 0), counts.get("pending", 0), looked, said)
+                for source, counts in log.get("sources", {}).items()
+            }
+            logs.each.append(_Log(named, None if closed else _Part(0, 0, looked, said)))
             for source, reasons in log.get("rejected", {}).items():
-                of_source = rejected.setdefault(source, {})
+                of_source = logs.rejected.setdefault(source, {})
                 for reason, count in reasons.items():
                     of_source[reason] = of_source.get(reason, 0) + count
-        return _Logs(parts, rejected, sorted(unreachable))
+        return logs
 
-    def _balance(self, parts: Sequence[_Part], logs: _Logs, present: datetime) -> tuple[Ledger, bool]:
-        names = {part.source for part in parts} | logs.rejected.keys() | self._readings[-1].columns.keys()
+    def _balance(self, orders: _Part, logs: _Logs, present: datetime) -> tuple[Ledger, bool]:
+        names = {ORDERS_ACCOUNT, *logs.rejected, *self._readings[-1].columns}.union(*(log.named for log in logs.each))
         sources, verdicts = {}, []
         for name in sorted(names):
-            counts, verdict = self._account(name, [part for part in parts if part.source == name])
+            counts, verdict = self._account(name, [orders] if name == ORDERS_ACCOUNT else [], logs)
             counts.rejected = sum(logs.rejected.get(name, {}).values())
             if any(msgspec.structs.astuple(counts)):
                 sources[name] = counts
@@ -208,32 +216,39 @@ class LedgerReader:
         balanced = not logs.unreachable and all(young if verdict is None else verdict for verdict in verdicts)
         ledger = Ledger(
             balanced=balanced,
-            as_of=min(present, self._orders.looked if self._orders else present),
+            as_of=min(present, orders.looked),
             total=_sum(sources.values()),
             sources=sources,
-            unreachable=logs.unreachable,
+            unreachable=sorted(logs.unreachable),
             rejected_by=_by_reason(logs.rejected),
         )
         return ledger, bool(logs.unreachable) or None not in verdicts
 
-    def _account(self, source: str, parts: Sequence[_Part]) -> tuple[Counts, bool | None]:
+    def _account(self, source: str, orders: list[_Part], logs: _Logs) -> tuple[Counts, bool | None]:
         """The columns of a source, and whether they agree (None: not known yet)."""
-        acknowledged = sum(part.acknowledged for part in parts)
-        pending = sum(part.pending for part in parts)
-        before, after = self._around(parts)
-        shown = before or after
-        counts = Counts(acknowledged=acknowledged, pending=pending, **shown.columns.get(source, {}))
+        named = [*orders, *(log.named[source] for log in logs.each if source in log.named)]
+        acknowledged = sum(part.acknowledged for part in named)
+        pending = sum(part.pending for part in named)
         settled = acknowledged - pending
+
+        def counts(shown: _Reading) -> Counts:
+            return Counts(acknowledged=acknowledged, pending=pending, **shown.columns.get(source, {}))
+
+        if named == orders and self._orders_reading is not None and orders:
+            # One snapshot, nothing lies between. Only a log that has not named the source yet could explain more.
+            exact = self._orders_reading.settled(source)
+            if settled >= exact:
+                return counts(self._orders_reading), settled == exact
+        unnamed = [log.unnamed for log in logs.each if log.unnamed is not None and source not in log.named]
+        before, after = self._around([*named, *unnamed])
         if settled > after.settled(source):
-            return counts, False
+            return counts(before or after), False
         if before is not None:
-            return counts, before.settled(source) <= settled
-        return counts, True if settled == after.settled(source) else None
+            return counts(before), before.settled(source) <= settled
+        return counts(after), True if settled == after.settled(source) else None
 
     def _around(self, parts: Sequence[_Part]) -> tuple[_Reading | None, _Reading]:
         """The latest reading before anybody looked, and the first that began when all had spoken."""
-        if parts and self._orders_reading is not None and all(part is self._orders for part in parts):
-            return self._orders_reading, self._orders_reading  # one snapshot: nothing lies between
         latest = self._readings[-1]
         looked = min([latest.ended, *(part.looked for part in parts)])
         said = max((part.said for part in parts), default=latest.begun)
@@ -278,9 +293,9 @@ async def _count_orders(database: Database) -> tuple[_Part, _Reading | None]:
         pending = await count_unsettled(database, orders=orders, records=records)
     ended = await server_time(database)
     if columns is None:
-        return _Part(ORDERS_ACCOUNT, acknowledged, pending, begun - TICK, ended), None
+        return _Part(acknowledged, pending, begun - TICK, ended), None
     reading = _Reading(begun, ended, columns)
-    return _Part(ORDERS_ACCOUNT, acknowledged, pending, begun - TICK, ended), reading
+    return _Part(acknowledged, pending, begun - TICK, ended), reading
 
 
 async def _emitted(database: Database, session: AsyncClientSession) -> int:

@@ -1,0 +1,54 @@
+"""A database of each test's own, a sender to the streams, and workers in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from rushlight.bus.appender import Appender
+from rushlight.engine.worker import Worker
+from rushlight.settings import Settings
+from rushlight.store.database import Database
+
+
+@pytest.fixture
+def brisk(settings: Settings) -> Settings:
+    """Settings with short leases, so that takeovers are soon."""
+    return msgspec.structs.replace(settings, lease_ttl_seconds=1.0)
+
+
+@pytest_asyncio.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """Opened for this test, with all collections and indexes."""
+    opened = await Database.connect(settings, role="test")
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def appender(settings: Settings) -> AsyncIterator[Appender]:
+    """The sending side of the streams."""
+    opened = Appender(settings.redis_url or "")
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def working(settings: Settings, *, count: int = 1) -> AsyncIterator[list[Worker]]:
+    """Workers in this process, each with a connection of its own, for as long as the block runs."""
+    databases = [await Database.connect(settings, role="worker of a test") for _ in range(count)]
+    workers = [Worker(database, settings) for database in databases]
+    tasks = [asyncio.create_task(worker.run()) for worker in workers]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.stop()
+        await asyncio.gather(*tasks)
+        for database in databases:
+            await database.close()

@@ -8,12 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from rushlight.bus.stream import FIRST_ENTRY, StreamReader
 from rushlight.events.catalogue import OrderCreated, PageView, Purchase
 from rushlight.events.envelope import Envelope, decode, now
+from rushlight.events.ids import partition_of
+from rushlight.ingest.intake import Intake
 from rushlight.settings import Settings
 from rushlight.store import ledger as ledger_module
 from rushlight.store.clock import server_time
 from rushlight.store.database import Database
+from rushlight.store.journal import to_document
 from rushlight.store.ledger import Counts, Ledger, LedgerReader, read
 from rushlight.store.outbox import Outbox
 from rushlight.store.recount import verify
@@ -285,3 +289,25 @@ async def test_counting_orders_rests_in_proportion(database: Database, monkeypat
     for _ in range(5):
         await reader.read()
     assert len(counted) == 1
+
+
+async def test_a_worker_that_stands_still_in_the_middle_of_a_log_unbalances_nothing(
+    database: Database, settings: Settings
+) -> None:
+    """A log knows what is settled also while the worker is between two of its marks, however long it stays there."""
+    events = [seal(PageView(visitor_id="v1"), now(), source="web", number=number) for number in range(20)]
+    intake = await Intake.open(database, settings.redis_url or "", settings.path / "wal")
+    await intake.accept(events)
+    partition = partition_of("default", "v1", settings.partitions)
+    reader = StreamReader(settings.redis_url or "", partition)
+    page = await reader.read(FIRST_ENTRY, count=20, block_seconds=0)
+    await reader.close()
+    documents = [to_document(event, partition, seq) for seq, event in enumerate(events[:10], 1)]
+    await database.journal.insert_many(documents)
+    await raise_counters(database, "web", partition, stored=10)
+    position = {"n": 1, "seq": 10, "epoch": 1, "generation": page.generation, "entry": page.entries[9].id}
+    await database.positions.update_one({"_id": partition}, {"$set": position}, upsert=True)
+    ledger = await read(database)
+    await intake.close(settle_seconds=0)
+    assert ledger.balanced
+    assert ledger.sources == {"web": Counts(acknowledged=20, stored=10, pending=10)}

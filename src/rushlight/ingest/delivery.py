@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 STREAM_WAIT_SECONDS = 0.02
 PASS_SECONDS = 0.25
 MAX_PASS_SECONDS = 1.0
+LAST_WORD_SECONDS = 2.0
 FIRST_BACKOFF_SECONDS = 0.05
 MAX_BACKOFF_SECONDS = 1.0
 MAX_DOUBTFUL_RECORDS = 2000
@@ -76,8 +77,9 @@ class Delivery:
         if at_rest:
             with suppress(OSError):
                 await self.log.compact()
-        with suppress(PyMongoError):
-            await self.figures.publish(await self.figures.time(), closed=at_rest)
+        with suppress(PyMongoError, TimeoutError):
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await self.figures.publish(await self.figures.time(), closed=at_rest)
         await self.log.close()
 
     def note_change(self) -> None:
@@ -201,16 +203,16 @@ class Delivery:
     async def _round(self) -> None:
         checked_at = await self.figures.time() if self.figures.is_due else None
         if self.log.next_open(0) is not None:
-            await self._pass()
+            await self._pass(thorough=checked_at is not None)
         if checked_at is not None:
             await self.figures.publish(checked_at)
         elif self.figures.changed and not self.figures.pending:
             await self.figures.publish(await self.figures.time())
 
-    async def _pass(self) -> None:
+    async def _pass(self, *, thorough: bool = False) -> None:
         before = self.figures.pending
         await self._look_up_doubtful()
-        found, again = await self._settling.go_through()
+        found, again = await self._settling.go_through(thorough=thorough)
         if again:
             self._feed.rewind(again)
             self._unsent.set()

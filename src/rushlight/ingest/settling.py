@@ -71,8 +71,12 @@ class Settling:
                     unsettled.append(number)
         return unsettled
 
-    async def go_through(self) -> tuple[bool, set[int]]:
+    async def go_through(self, *, thorough: bool = False) -> tuple[bool, set[int]]:
         """One pass over what the worker should have settled by now.
+
+        Args:
+            thorough: afterwards everything is known that was settled when the pass began, also what lies before a
+                mark that the worker has not reached: it may stand still there for long.
 
         Returns:
             Whether there was anything, and the partitions whose unsettled records are to be sent again.
@@ -84,11 +88,24 @@ class Settling:
         late: set[int] = set()
         found = False
         for partition, track in self._tracks.items():
-            if count := min(track.reached(positions.get(partition)), MAX_MARKS_PER_PASS):
+            reached = track.reached(positions.get(partition))
+            if thorough:
+                await self._look_ahead(partition, track, reached, positions.get(partition))
+            if count := reached if thorough else min(reached, MAX_MARKS_PER_PASS):
                 found = True
                 if not await self._settle(partition, track, count):
                     late.add(partition)
         return found, self._overdue(late, positions) | await self._lost()
+
+    async def _look_ahead(self, partition: int, track: Track, reached: int, position: Position | None) -> None:
+        """Look up the records of the first mark that is not reached, if the worker has moved since the last look."""
+        if position is None or reached == len(track.marks):
+            return
+        end = track.marks[reached].end
+        if track.looked_ahead != (position.n, end):
+            begin = track.marks[reached - 1].end if reached else track.checked
+            await self.look_up(list(self._log.open_of(partition, begin, end)))
+            track.looked_ahead = (position.n, end)
 
     async def _settle(self, partition: int, track: Track, count: int) -> bool:
         end = track.marks[count - 1].end

@@ -28,11 +28,13 @@ class Track:
 
     Attributes:
         checked: records below this number were looked up after the worker had passed them, or are being sent again.
+        looked_ahead: the worker's commit, and the end of a mark that it had not reached, at the last look before it.
     """
 
     def __init__(self) -> None:
         self.marks: deque[Mark] = deque()
         self.checked = 0
+        self.looked_ahead = (-1, -1)
 
     def sent(self, end: int, placed: Placed, records: int, now: float) -> None:
         """Note that records below ``end`` have their places; marks that are close together, or many, become one."""

@@ -96,8 +96,10 @@ def decode(body: bytes, headers: Mapping[str, str], key: Key, received_at: datet
         return _seal_all(_split(body), key, received_at)
     if start != b"{":
         raise Rejected("the body is neither a JSON object nor, in a batch, an array", code="json")
-    _check_syntax(body)
-    return _seal_all([body], key, received_at)
+    decoded = _seal_all([body], key, received_at)
+    if decoded.rejected:
+        _check_syntax(body)
+    return decoded
 
 
 class _Binary(NamedTuple):

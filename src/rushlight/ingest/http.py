@@ -27,6 +27,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 BODY_SECONDS = 10.0
+HEADERS = frozenset({b"authorization", b"x-write-key", b"content-type", b"content-length"})
 ALLOWED_HEADERS = (
     *("authorization", "content-type", "content-encoding", "x-write-key", "traceparent"),
     *("ce-id", "ce-source", "ce-specversion", "ce-subject", "ce-time", "ce-type"),
@@ -95,7 +96,11 @@ class IngestApp:
             return 204, b""
         if method != "POST":
             raise _Answer(405, "use POST", code="method", headers=[(b"allow", b"POST, OPTIONS")])
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in HEADERS or name.startswith(b"ce-")
+        }
         key = await self._authenticate(headers)
         body = await _read(headers, receive)
         decoded = self._decode(body, headers, key)

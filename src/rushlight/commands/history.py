@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from rushlight.commands.session import opened
-from rushlight.errors import Rejected
 from rushlight.events.money import to_text
 from rushlight.ingest.history import ImportRequest, ImportResult, import_history
+from rushlight.ingest.history_columns import parse_mapping
 from rushlight.ingest.history_sending import Progress
 from rushlight.ingest.intake import Intake
 from rushlight.settings import Settings
@@ -44,12 +44,12 @@ async def import_file(settings: Settings, options: Options) -> int:
             file=options.file,
             state=session.settings.path / "imports",
             format=options.form,
-            mapping=dict(_pair(column) for column in options.columns),
+            mapping=parse_mapping(options.columns),
             currency=options.currency,
             time_zone=options.time_zone,
             source=options.source or session.settings.shop(options.shop).source_of_record,
             shop=options.shop,
-            target=session.settings.database,
+            target=f"{session.settings.mongo_url} {session.settings.database}",
         )
         intake = await Intake.open(
             session.database,
@@ -67,14 +67,8 @@ async def import_file(settings: Settings, options: Options) -> int:
         click.echo(msgspec.json.encode(_summary(result)))
     else:
         _print(result)
+    _print_faults(result)
     return NOT_WELL if result.rejected else 0
-
-
-def _pair(column: str) -> tuple[str, str]:
-    field, equals, name = column.partition("=")
-    if not equals:
-        raise Rejected(f"{column!r} is not FIELD=COLUMN", field="--map", code="map")
-    return field, name
 
 
 class _Bars:
@@ -119,6 +113,7 @@ def _summary(result: ImportResult) -> dict[str, object]:
         for currency, totals in sorted(result.currencies.items())
     }
     counts = {name: getattr(result, name) for name in ("rows", "orders", "refunds", "events", "rejected")}
+    counts |= {"heldOrders": result.held_orders, "heldRows": result.held_rows}
     return {**counts, "currencies": money, "resumed": result.resumed, "seconds": round(result.seconds, 1)}
 
 
@@ -132,8 +127,14 @@ def _print(result: ImportResult) -> None:
             to_text(getattr(totals, name), currency) for name in ("gross", "discounts", "refunds", "net")
         )
         click.echo(f"{currency}: gross {gross}, discounts {discounts}, refunds {refunds}, net {net}")
+
+
+def _print_faults(result: ImportResult) -> None:
+    """What was not taken, on stderr: a faulty row holds back its whole order until it is mended."""
     for fault in result.faults[:MAX_SHOWN_FAULTS]:
         click.echo(str(fault), err=True)
     if result.rejected:
         more = f"; all of them in {result.report}" if result.report else ""
         click.echo(f"{result.rejected:,} rows were rejected{more}", err=True)
+    if result.held_rows:
+        click.echo(f"{result.held_orders:,} orders wait for theirs, with {result.held_rows:,} good rows", err=True)

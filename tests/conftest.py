@@ -145,6 +145,23 @@ def own_servers(launch: Launch, tmp_path: Path) -> Iterator[Instance]:
         instance.thaw(child)
 
 
+@pytest.fixture(scope="session")
+def _own_valkey(servers: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    data = tmp_path_factory.mktemp("valkey") / "own"
+    launched = Launched(Settings(data=str(data), port=0, mongo_url=servers.mongo_url), ())
+    yield launched.ready()
+    launched.stop()
+
+
+@pytest.fixture
+def own_valkey(_own_valkey: Instance) -> Iterator[Instance]:
+    """A supervised Valkey, empty, that nobody else uses at the time."""
+    with redis.Redis.from_url(_own_valkey.redis_url) as client:
+        client.flushall()
+    yield _own_valkey
+    _own_valkey.thaw("valkey")
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):

@@ -1,4 +1,4 @@
-"""A Valkey of a test's own, to be frozen, killed and starved; it costs no MongoDB of its own."""
+"""Looking into the streams, and letting go of what was opened."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import pytest
 import redis
 
 from rushlight.bus.stream import stream_key
-from rushlight.local.instance import Instance
 from rushlight.settings import Settings
-from tests.conftest import Launched
 
 
 class Closable(Protocol):
@@ -32,23 +30,6 @@ async def closing(thing: C) -> AsyncIterator[C]:
         yield thing
     finally:
         await thing.close()
-
-
-@pytest.fixture(scope="session")
-def _own_valkey(servers: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    data = tmp_path_factory.mktemp("valkey") / "own"
-    launched = Launched(Settings(data=str(data), port=0, mongo_url=servers.mongo_url), ())
-    yield launched.ready()
-    launched.stop()
-
-
-@pytest.fixture
-def own_valkey(_own_valkey: Instance) -> Iterator[Instance]:
-    """A supervised Valkey, empty, that nobody else uses at the time."""
-    with redis.Redis.from_url(_own_valkey.redis_url) as client:
-        client.flushall()
-    yield _own_valkey
-    _own_valkey.thaw("valkey")
 
 
 def stored(client: Any, partition: int) -> list[tuple[str, bytes]]:

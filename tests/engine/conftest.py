@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -14,6 +14,7 @@ from rushlight.bus.appender import Appender
 from rushlight.engine.worker import Worker
 from rushlight.settings import Settings
 from rushlight.store.database import Database
+from tests.engine.failing import failing_mongod
 
 
 @pytest.fixture
@@ -36,6 +37,13 @@ async def appender(settings: Settings) -> AsyncIterator[Appender]:
     opened = Appender(settings.redis_url or "")
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="session")
+def failing_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One MongoDB with failpoints for all of these tests."""
+    with failing_mongod(tmp_path_factory.mktemp("failing") / "data") as url:
+        yield url
 
 
 @asynccontextmanager

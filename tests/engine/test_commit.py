@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -24,19 +24,12 @@ from rushlight.store.journal import Journal, to_raw
 from rushlight.store.leases import Leases
 from rushlight.store.positions import Position, Positions
 from tests.engine.audit import audit
-from tests.engine.failing import failing, failing_mongod
+from tests.engine.failing import failing
 from tests.engine.shop import Shop
 
 PARTITION = 0
 # It is stored, and the answer says that nobody knows.
 LOST_REPLY = {"code": 64, "errmsg": "waiting for replication timed out", "errInfo": {"wtimeout": True}}
-
-
-@pytest.fixture(scope="session")
-def failing_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One MongoDB with failpoints for these tests."""
-    with failing_mongod(tmp_path_factory.mktemp("failing") / "data") as url:
-        yield url
 
 
 @pytest_asyncio.fixture

@@ -87,6 +87,8 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
         http=OneWrite,
         ws="websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_BYTES,
+        # Compressing each viewer's copy of a frame would cost more than all the rest of sending it.
+        ws_per_message_deflate=False,
         lifespan="on",
         log_level="warning",
         access_log=False,

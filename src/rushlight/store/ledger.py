@@ -241,11 +241,12 @@ class LedgerReader:
                 return counts(self._orders_reading), settled == exact
         unnamed = [log.unnamed for log in logs.each if log.unnamed is not None and source not in log.named]
         before, after = self._around([*named, *unnamed])
+        counted = counts(self._nearest(source, settled, before or after, after))
         if settled > after.settled(source):
-            return counts(before or after), False
+            return counted, False
         if before is not None:
-            return counts(before), before.settled(source) <= settled
-        return counts(after), True if settled == after.settled(source) else None
+            return counted, before.settled(source) <= settled
+        return counted, True if settled == after.settled(source) else None
 
     def _around(self, parts: Sequence[_Part]) -> tuple[_Reading | None, _Reading]:
         """The latest reading before anybody looked, and the first that began when all had spoken."""
@@ -256,6 +257,11 @@ class LedgerReader:
         # The latest was made after everybody had been asked, whatever the clocks say.
         after = next((reading for reading in self._readings if reading.begun >= said), latest)
         return (before[-1] if before else None), after
+
+    def _nearest(self, source: str, settled: int, first: _Reading, last: _Reading) -> _Reading:
+        """Of the readings from ``first`` to ``last``, the one that was made when about so much was settled."""
+        window = self._readings[self._readings.index(first) : self._readings.index(last) + 1]
+        return min(reversed(window), key=lambda reading: abs(reading.settled(source) - settled), default=last)
 
 
 async def read(database: Database) -> Ledger:

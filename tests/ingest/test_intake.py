@@ -165,8 +165,8 @@ async def test_the_order_survives_an_outage(
     assert await ledger_of(database, "web") == {"stored": 300}
 
 
-async def test_redis_frozen_and_absent(own_servers: Instance, tmp_path: Path) -> None:
-    """With Redis frozen, and then gone, events are accepted; when it is back all of them are stored, in order."""
+async def test_servers_frozen_and_absent(own_servers: Instance, tmp_path: Path) -> None:
+    """With Redis frozen, then gone, and with MongoDB frozen too, events are accepted; later all are stored, in order."""
     settings = own_servers.settings
     database = await Database.connect(settings, role="tests")
     intake = await Intake.open(database, own_servers.redis_url, tmp_path / "wal")
@@ -177,9 +177,11 @@ async def test_redis_frozen_and_absent(own_servers: Instance, tmp_path: Path) ->
         await intake.accept([event])
     own_servers.thaw("valkey")
     await own_servers.stop("valkey")
+    own_servers.freeze("mongod")
     for event in events[80:]:
         await intake.accept([event])
     await own_servers.start("valkey")
+    own_servers.thaw("mongod")
     async with working(settings):
         await settled(intake)
     assert await stored_order(database, events) == sent_order(events)

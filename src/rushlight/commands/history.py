@@ -13,9 +13,9 @@ from rich.progress import Progress as Bars
 
 from rushlight.commands.session import opened
 from rushlight.events.money import to_text
-from rushlight.ingest.history import ImportRequest, ImportResult, import_history
-from rushlight.ingest.history_columns import parse_mapping
-from rushlight.ingest.history_sending import Progress
+from rushlight.ingest.history.columns import parse_mapping
+from rushlight.ingest.history.importing import ImportRequest, ImportResult, import_history
+from rushlight.ingest.history.sending import Progress
 from rushlight.ingest.intake import Intake
 from rushlight.settings import Settings
 

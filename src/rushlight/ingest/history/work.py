@@ -19,8 +19,8 @@ from typing import IO, Self
 import msgspec
 
 from rushlight.errors import Conflict, SetupError
-from rushlight.ingest.history_orders import Fault, Made, Totals
-from rushlight.ingest.history_stage import Stage
+from rushlight.ingest.history.orders import Fault, Made, Totals
+from rushlight.ingest.history.stage import Stage
 
 WORK_VERSION = 1  # of the files in the directory; another version starts afresh
 SAMPLE_BYTES = 1 << 20

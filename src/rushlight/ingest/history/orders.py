@@ -22,7 +22,7 @@ from rushlight.events.catalogue import OrderCreated, OrderRefunded, RefundLine
 from rushlight.events.envelope import MAX_ENVELOPE_BYTES, MAX_ID_CHARACTERS, Envelope, encode, now
 from rushlight.events.ids import money_id
 from rushlight.events.money import MAX_MINOR_UNITS, allocate, digits, exact
-from rushlight.ingest.history_stage import MAX_ORDER_LINES, Line, StagedOrder
+from rushlight.ingest.history.stage import MAX_ORDER_LINES, Line, StagedOrder
 
 CACHED_TEXTS = 1 << 16
 MAX_LABEL_CHARACTERS = 512

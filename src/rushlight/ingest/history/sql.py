@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from rushlight.ingest.history_columns import FIELDS
-from rushlight.ingest.history_records import ID_FIELDS
+from rushlight.ingest.history.columns import FIELDS
+from rushlight.ingest.history.records import ID_FIELDS
 
 FIRST_MICROSECOND = -62_135_596_800_000_000  # the years 1 to 9999
 LAST_MICROSECOND = 253_402_300_799_999_999

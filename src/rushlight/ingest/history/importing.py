@@ -17,10 +17,10 @@ import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.events.money import digits
-from rushlight.ingest.history_orders import Fault, OrderMaker, Totals
-from rushlight.ingest.history_sending import PROGRESS_SECONDS, Acceptor, Progress, Sending, settle
-from rushlight.ingest.history_stage import FORMATS, Build, Stage, detect_format
-from rushlight.ingest.history_work import Work
+from rushlight.ingest.history.orders import Fault, OrderMaker, Totals
+from rushlight.ingest.history.sending import PROGRESS_SECONDS, Acceptor, Progress, Sending, settle
+from rushlight.ingest.history.stage import FORMATS, Build, Stage, detect_format
+from rushlight.ingest.history.work import Work
 from rushlight.ingest.intake import SOURCE_NAME
 from rushlight.settings import DEFAULT_SHOP, SHOP_ID
 

@@ -17,9 +17,9 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from rushlight.errors import Rejected, SetupError
-from rushlight.ingest.history_columns import choose
-from rushlight.ingest.history_records import CsvRecords, JsonRecords, Records
-from rushlight.ingest.history_sql import SORT, TEXTS, lines, literal, pattern, quoted
+from rushlight.ingest.history.columns import choose
+from rushlight.ingest.history.records import CsvRecords, JsonRecords, Records
+from rushlight.ingest.history.sql import SORT, TEXTS, lines, literal, pattern, quoted
 
 BUILD_MEMORY_MB = 256
 READ_MEMORY_MB = 64

@@ -11,9 +11,9 @@ import msgspec
 
 from rushlight.errors import Unavailable
 from rushlight.events.envelope import Envelope
-from rushlight.ingest.history_orders import Fault, OrderMaker
-from rushlight.ingest.history_stage import Stage
-from rushlight.ingest.history_work import Work
+from rushlight.ingest.history.orders import Fault, OrderMaker
+from rushlight.ingest.history.stage import Stage
+from rushlight.ingest.history.work import Work
 
 BATCH_EVENTS = 500
 BATCH_LINES = 5_000

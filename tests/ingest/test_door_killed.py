@@ -98,8 +98,8 @@ def _event_id(message: str) -> str:
 async def _balanced(database: Database) -> bool:
     """Whether every acknowledgement of every log has its terminal record."""
     logs = [log["sources"].get("web", {}) async for log in database.logs.find({})]
-    acknowledged = sum(counts.get("acknowledged", 0) for counts in logs)
-    pending = sum(counts.get("pending", 0) for counts in logs)
+    acknowledged: int = sum(counts.get("acknowledged", 0) for counts in logs)
+    pending: int = sum(counts.get("pending", 0) for counts in logs)
     rows = await database.ledger.find({"source": "web"}).to_list()
     terminal: int = sum(row.get("stored", 0) + row.get("duplicate", 0) for row in rows)
     return pending == 0 and acknowledged == terminal

@@ -166,7 +166,7 @@ async def test_the_order_survives_an_outage(
 
 
 async def test_servers_frozen_and_absent(own_servers: Instance, tmp_path: Path) -> None:
-    """With Redis frozen, then gone, and with MongoDB frozen too, events are accepted; later all are stored, in order."""
+    """Redis frozen, then gone, and MongoDB frozen too: events are accepted, and later all are stored, in order."""
     settings = own_servers.settings
     database = await Database.connect(settings, role="tests")
     intake = await Intake.open(database, own_servers.redis_url, tmp_path / "wal")
@@ -230,8 +230,8 @@ async def test_a_log_is_registered_before_it_acknowledges(open_intake: OpenIntak
     assert document is not None
     assert (document["closed"], document["capBytes"], document["sources"]) == (False, 2 << 20, {})
     event, money = view(), order("o1")
-    await intake.accept([event, money])
     intake.reject("web", "amount", 2)
+    await intake.accept([event, money])
     one = {"acknowledged": 1, "pending": 1}
     await published(database, intake, {"web": one, "api": one})
     document = await database.logs.find_one({"_id": intake.log_id})

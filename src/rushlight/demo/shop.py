@@ -25,6 +25,7 @@ class Tally:
     Attributes:
         orders, gross, discounts, refunds: of orders that were answered with 201, in USD.
         events: behaviour events that were answered with 2xx, by name.
+        unanswered: orders that were asked for and not answered yet.
         retries: requests that had to be sent again.
     """
 
@@ -34,6 +35,7 @@ class Tally:
         self.discounts = Decimal(0)
         self.refunds = Decimal(0)
         self.events: Counter[str] = Counter()
+        self.unanswered = 0
         self.retries = 0
 
     @property
@@ -75,7 +77,9 @@ class Shop:
 
     async def order(self, body: dict[str, Any]) -> dict[str, Any]:
         """Place an order and return it as the service answers."""
+        self.tally.unanswered += 1
         placed: dict[str, Any] = await self._post(f"{self._orders}/orders", body, key=uuid4().hex)
+        self.tally.unanswered -= 1
         self.tally.orders += 1
         self.tally.gross += Decimal(placed["gross"])
         self.tally.discounts += Decimal(placed["discounts"])

@@ -45,6 +45,7 @@ async def worker(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, working.stop)
     adopter.start()
+    _spare_the_collector()
     try:
         await working.run()
     finally:
@@ -97,13 +98,17 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
         timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
     )
     server = uvicorn.Server(config)
-    # What is imported by now stays: the collector need not look through it again, nor after every few hundred requests.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    _spare_the_collector()
     await server.serve(sockets=[listener(host, port)])
     if not server.started:
         raise RushlightError("could not start; the reason stands above")
+
+
+def _spare_the_collector() -> None:
+    """What is imported by now stays: it need not be looked through again, nor after every few hundred events."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 ROLES: dict[str, Callable[[Settings], Awaitable[None]]] = {

@@ -9,7 +9,7 @@ import msgspec
 
 from rushlight.projections.keys import part
 from rushlight.query.counters import Total
-from rushlight.query.sales import totals
+from rushlight.query.sales import totals, unescape
 from rushlight.query.span import QUARTERS_A_DAY, Span
 from rushlight.query.view import View, Wanted
 from rushlight.store.database import Document
@@ -18,7 +18,8 @@ Sort = Literal["revenue", "units", "views", "adds"]
 DAY_CHARACTERS = 10
 CURRENCY_CHARACTERS = 3
 MONEY_COUNTERS = ("u", "g", "d", "r")
-BEHAVIOUR_COUNTERS = ("v", "a")
+# A page of more products comes as it is read, and its total is counted on its own.
+MAX_PAGE_IN_ONE = 500
 
 
 class ProductSales(msgspec.Struct, rename="camel", kw_only=True):
@@ -55,54 +56,66 @@ async def products(view: View, span: Span, *, sort: Sort = "revenue", limit: int
     Revenue is ``net`` in the currency in which most orders were placed in the range: amounts of different currencies
     are not compared.
     """
-    pipeline = [
-        *_money_rows(view, span),
-        {"$unionWith": {"coll": view.collection("behaviour").name, "pipeline": _behaviour_rows(view, span)}},
-        *_grouped(),
-        {"$addFields": {"rank": await _rank(view, span, sort)}},
-        {
-            "$facet": {
-                "page": [{"$sort": {"rank": -1, "_id": 1}}, {"$skip": offset}, {"$limit": limit}],
-                "all": [{"$count": "products"}],
-            }
-        },
-    ]
+    currencies = await view.currencies(part(view.source))
+    rank = await _rank(view, span, sort, currencies)
+    page: list[Document] = [{"$sort": {"rank": -1, "_id": 1}}, {"$skip": offset}, {"$limit": limit}]
+    grouped = [*_grouped(view, span, currencies), {"$addFields": {"rank": rank}}]
+    count: list[Document] = [{"$count": "products"}]
+    if limit <= MAX_PAGE_IN_ONE:
+        (answer,) = await _run(view, [*grouped, {"$facet": {"page": page, "all": count}}])
+        rows, counted = answer["page"], answer["all"]
+    else:
+        rows = await _run(view, [*grouped, *page])
+        is_whole = not offset and len(rows) < limit
+        counted = [{"products": len(rows)}] if is_whole else await _run(view, [*grouped, *count])
+    total = counted[0]["products"] if counted else 0
+    return ProductPage(total=total, products=[_product(row, currencies) for row in rows])
+
+
+async def _run(view: View, pipeline: Sequence[Document]) -> list[Document]:
     rows = await view.collection("money").aggregate(pipeline, session=view.session, allowDiskUse=True)
-    (answer,) = await rows.to_list()
-    total = answer["all"][0]["products"] if answer["all"] else 0
-    return ProductPage(total=total, products=[_product(row) for row in answer["page"]])
+    return [row async for row in rows]
 
 
-def _money_rows(view: View, span: Span) -> list[Document]:
-    prefix = f"p/{part(view.source)}/"
-    at = _place(view, "money", prefix) + DAY_CHARACTERS + 1
-    currency = {"currency": {"$substrBytes": ["$_id", at, CURRENCY_CHARACTERS]}}
-    return _rows(view, span, "money", prefix, MONEY_COUNTERS, currency)
+def _grouped(view: View, span: Span, currencies: Sequence[str]) -> list[Document]:
+    """One row a product, with its counters in each currency; those that come to nothing are left out."""
+    money = _rows(view, span, "money", f"p/{part(view.source)}/", CURRENCY_CHARACTERS + 1)
+    behaviour = _rows(view, span, "behaviour", "p/", 0)
+    counters: Document = {name: {"$sum": {"$sum": f"$cells.v.{name}"}} for name in ("v", "a")}
+    for currency in currencies:
+        for name in MONEY_COUNTERS:
+            amount: Document = {"$sum": f"$cells.v.{name}"}
+            mine = {"$cond": [{"$eq": ["$currency", currency]}, amount, 0]} if len(currencies) > 1 else amount
+            counters[f"{currency}_{name}"] = {"$sum": mine}
+    names = {name: {"$max": f"${name}"} for name in ("name", "category")}
+    return [
+        *money,
+        {"$unionWith": {"coll": view.collection("behaviour").name, "pipeline": behaviour}},
+        {"$group": {"_id": "$product", **names, **counters}},
+        {"$match": {"$or": [{name: {"$ne": 0}} for name in counters]}},
+    ]
 
 
-def _behaviour_rows(view: View, span: Span) -> list[Document]:
-    return _rows(view, span, "behaviour", "p/", BEHAVIOUR_COUNTERS, {})
+def _rows(view: View, span: Span, projection: str, prefix: str, skipped: int) -> list[Document]:
+    """One row a document: its product, its cells inside the range, and what the product was called on which day.
 
-
-def _place(view: View, projection: str, prefix: str) -> int:
-    """Where in ``_id`` the day begins, in bytes."""
-    return len(f"{view.prefixes(projection)[0]}{prefix}".encode())
-
-
-def _rows(
-    view: View, span: Span, projection: str, prefix: str, counters: Sequence[str], more: Document
-) -> list[Document]:
-    """One row a document: the product, its counters inside the range, and what it was called on that day."""
+    Args:
+        skipped: bytes of the key between the day and the product: the currency.
+    """
     stretches = list(span.quarters())
     wanted = Wanted(ranges=[(f"{prefix}{stretches[0].unit}/", f"{prefix}{stretches[-1].unit}0")])
-    day = {"$substrBytes": ["$_id", _place(view, projection, prefix), DAY_CHARACTERS]}
-    sums = {name: {"$sum": f"$cells.v.{name}"} for name in counters}
-    names = {name: _dated(name) for name in ("name", "category")}
-    return [
-        {"$match": {"$or": wanted.conditions(view.prefixes(projection))}},
-        {"$project": {"id": 1, "name": 1, "category": 1, "day": day, "cells": _cells(span, day)}},
-        {"$project": {"_id": 0, "product": "$id", **names, **sums, **more}},
-    ]
+    at = len(f"{view.prefixes(projection)[0]}{prefix}".encode())
+    day = {"$substrBytes": ["$_id", at, DAY_CHARACTERS]}
+    row: Document = {
+        "product": {"$substrBytes": ["$_id", at + DAY_CHARACTERS + 1 + skipped, -1]},
+        # With the day in front, the greatest is the latest.
+        "name": {"$concat": [day, "$name"]},
+        "category": {"$concat": [day, "$category"]},
+        "cells": _cells(span, day),
+    }
+    if skipped:
+        row["currency"] = {"$substrBytes": ["$_id", at + DAY_CHARACTERS + 1, CURRENCY_CHARACTERS]}
+    return [{"$match": {"$or": wanted.conditions(view.prefixes(projection))}}, {"$project": {"_id": 0, **row}}]
 
 
 def _cells(span: Span, day: Document) -> Document:
@@ -123,62 +136,42 @@ def _inside(low: int, high: int) -> list[Document]:
     return [{"$gte": ["$$this.k", f"{low:02d}"]}, {"$lt": ["$$this.k", f"{high:02d}"]}]
 
 
-def _dated(field: str) -> Document:
-    """What a product was called, with the day, so that the greatest of them is the latest."""
-    return {"$cond": [{"$gt": [f"${field}", None]}, {"day": "$day", "text": f"${field}"}, None]}
-
-
-def _grouped() -> list[Document]:
-    """One row a product, with its currencies; those that come to nothing are left out."""
-    described = {name: {"$max": f"${name}"} for name in ("name", "category")}
-    counted = {name: {"$sum": f"${name}"} for name in (*MONEY_COUNTERS, *BEHAVIOUR_COUNTERS)}
-    in_currency = {"currency": "$_id.currency", **{name: f"${name}" for name in MONEY_COUNTERS}}
-    sold = {"$or": [{"$ne": [f"${name}", 0]} for name in MONEY_COUNTERS]}
-    return [
-        {"$group": {"_id": {"product": "$product", "currency": "$currency"}, **described, **counted}},
-        {
-            "$group": {
-                "_id": "$_id.product",
-                **described,
-                **{name: {"$sum": f"${name}"} for name in BEHAVIOUR_COUNTERS},
-                "sales": {"$push": {"$cond": [sold, in_currency, "$$REMOVE"]}},
-            }
-        },
-        {"$match": {"$or": [{"sales": {"$ne": []}}, *({name: {"$ne": 0}} for name in BEHAVIOUR_COUNTERS)]}},
-    ]
-
-
-async def _rank(view: View, span: Span, sort: Sort) -> Any:
+async def _rank(view: View, span: Span, sort: Sort, currencies: Sequence[str]) -> Any:
     if sort == "views":
         return "$v"
     if sort == "adds":
         return "$a"
     if sort == "units":
-        return {"$sum": "$sales.u"}
+        return {"$add": [0, *(f"${currency}_u" for currency in currencies)]}
     sums = await totals(view, span)
-    main = max(sums, key=lambda currency: (sums[currency].orders, currency), default="")
-    net = {"$subtract": [{"$subtract": ["$$this.g", "$$this.d"]}, "$$this.r"]}
-    of_main = {"$cond": [{"$eq": ["$$this.currency", main]}, net, 0]}
-    return {"$sum": {"$map": {"input": "$sales", "in": of_main}}}
+    if not sums:
+        return {"$literal": 0}
+    main = max(sums, key=lambda currency: (sums[currency].orders, currency))
+    return {"$subtract": [{"$subtract": [f"${main}_g", f"${main}_d"]}, f"${main}_r"]}
 
 
-def _product(row: Document) -> Product:
+def _product(row: Document, currencies: Sequence[str]) -> Product:
     sales: dict[str, ProductSales] = {}
-    for sold in sorted(row["sales"], key=lambda each: str(each["currency"])):
-        total = Total(sold["currency"])
-        total.add(sold)
-        sales[sold["currency"]] = ProductSales(
-            units=total.units,
-            gross=total.gross,
-            discounts=total.discounts,
-            refunds=total.refunds,
-            net=total.net,
-        )
+    for currency in currencies:
+        total = Total(currency)
+        total.add({name: row[f"{currency}_{name}"] for name in MONEY_COUNTERS})
+        if total:
+            sales[currency] = ProductSales(
+                units=total.units,
+                gross=total.gross,
+                discounts=total.discounts,
+                refunds=total.refunds,
+                net=total.net,
+            )
     return Product(
-        product_id=row["_id"],
-        name=(row["name"] or {}).get("text"),
-        category=(row["category"] or {}).get("text"),
+        product_id=unescape(row["_id"]),
+        name=_undated(row["name"]),
+        category=_undated(row["category"]),
         views=int(row["v"]),
         adds=int(row["a"]),
         currencies=sales,
     )
+
+
+def _undated(text: str | None) -> str | None:
+    return text[DAY_CHARACTERS:] if text else None

@@ -35,9 +35,9 @@ from rushlight.query.zones import zone
 from rushlight.settings import DEFAULT_SHOP, SHOP_ID
 from rushlight.store.clock import server_time
 
-PRODUCTS_SECONDS = 30.0
+PRODUCTS_SECONDS = 60.0
 LEDGER_SECONDS = 20.0
-MAX_PRODUCTS = 500
+MAX_PRODUCTS = 100_000
 MAX_OFFSET = 100_000
 MAX_EVENTS = 500
 MAX_NAME_CHARACTERS = 256

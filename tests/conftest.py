@@ -22,7 +22,7 @@ from rushlight.local.process import Child, spawn
 from rushlight.settings import ENV_WHOLE, Settings
 
 # The machine decides how long an example takes; what takes too long is told by the test's own timeout.
-hypothesis_settings.register_profile("tests", deadline=None, print_blob=True)
+hypothesis_settings.register_profile("tests", deadline=None, max_examples=60, print_blob=True)
 hypothesis_settings.load_profile("tests")
 
 START_SECONDS = 110.0

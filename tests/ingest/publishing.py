@@ -14,7 +14,7 @@ import msgspec
 import uvloop
 
 from rushlight.events.catalogue import Item, ViewItem
-from rushlight.ingest import disk
+from rushlight.ingest.log import disk
 from rushlight.ingest.publisher import EventBus
 
 

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from rushlight.ingest.adopter import Adopter
-from rushlight.ingest.registry import host
+from rushlight.ingest.log.registry import host
 from rushlight.local.process import Child, spawn
 from rushlight.settings import Settings
 from rushlight.store.database import Database, Document

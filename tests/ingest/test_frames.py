@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushlight.events.envelope import encode
-from rushlight.ingest.frames import Header, pack_frame, pack_header
-from rushlight.ingest.recovery import UNREADABLE_SOURCE, Found, recover
+from rushlight.ingest.log.frames import Header, pack_frame, pack_header
+from rushlight.ingest.log.recovery import UNREADABLE_SOURCE, Found, recover
 from tests.ingest.making import view
 
 HEADER = Header(log="l", database="d", first=1, acknowledged={})

@@ -12,10 +12,10 @@ import redis
 from rushlight.bus.stream import generation_key, stream_key
 from rushlight.errors import Rejected, Unavailable
 from rushlight.events.envelope import Envelope
-from rushlight.ingest import sender
 from rushlight.ingest.intake import Intake
-from rushlight.ingest.settling import Settling
-from rushlight.ingest.track import Track
+from rushlight.ingest.log import sender
+from rushlight.ingest.log.settling import Settling
+from rushlight.ingest.log.track import Track
 from rushlight.local import Instance
 from rushlight.settings import Settings
 from rushlight.store.database import Database, Document
@@ -145,7 +145,7 @@ async def test_the_order_survives_an_outage(
     open_intake: OpenIntake, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While Redis refuses what is sent, new records queue behind old ones; none overtakes when it takes them again."""
-    monkeypatch.setattr("rushlight.ingest.feed.MAX_FRESH_BYTES", 4000)  # most of them come from the disk
+    monkeypatch.setattr("rushlight.ingest.log.feed.MAX_FRESH_BYTES", 4000)  # most of them come from the disk
     intake = await open_intake()
     events = views(300)
     with redis.Redis.from_url(settings.redis_url or "") as client:

@@ -15,10 +15,10 @@ import pytest
 
 from rushlight.errors import Unavailable
 from rushlight.events.envelope import encode
-from rushlight.ingest import disk
-from rushlight.ingest.priority import BEHAVIOUR, MONEY, VIEW, priority_of
-from rushlight.ingest.segment import Entry
-from rushlight.ingest.wal import Call, WriteAheadLog
+from rushlight.ingest.log import disk
+from rushlight.ingest.log.priority import BEHAVIOUR, MONEY, VIEW, priority_of
+from rushlight.ingest.log.segment import Entry
+from rushlight.ingest.log.wal import Call, WriteAheadLog
 from tests.ingest.making import view
 
 CAP_BYTES = 1 << 20

@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rushlight.ingest import disk, wal
-from rushlight.ingest.wal import WriteAheadLog
+from rushlight.ingest.log import disk, wal
+from rushlight.ingest.log.wal import WriteAheadLog
 from tests.ingest.test_frames import MEMORY
 from tests.ingest.test_wal import CAP_BYTES, RECEIVED_MS, entry, largest_file, number_as_id, open_numbers
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from pymongo.errors import PyMongoError
 
 from rushlight.errors import Unavailable
-from rushlight.ingest.delivery import Delivery
-from rushlight.ingest.holding import Undeliverable, deliver, lock_log, take_over
-from rushlight.ingest.registry import host, identity, partitions_of
+from rushlight.ingest.log.delivery import Delivery
+from rushlight.ingest.log.holding import Undeliverable, deliver, lock_log, take_over
+from rushlight.ingest.log.registry import host, identity, partitions_of
 from rushlight.store.database import Database
 
 logger = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from pathlib import Path
 from rushlight.errors import Rejected, Unavailable
 from rushlight.events.envelope import MAX_ENVELOPE_BYTES, Envelope, encode
 from rushlight.events.ids import partition_of
-from rushlight.ingest.delivery import Delivery
-from rushlight.ingest.holding import hold
-from rushlight.ingest.priority import VIEW, priority_of
-from rushlight.ingest.segment import Entry
-from rushlight.ingest.settling import ORIGIN
+from rushlight.ingest.log.delivery import Delivery
+from rushlight.ingest.log.holding import hold
+from rushlight.ingest.log.priority import VIEW, priority_of
+from rushlight.ingest.log.segment import Entry
+from rushlight.ingest.log.settling import ORIGIN
 from rushlight.store.database import Database
 
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")

@@ -18,7 +18,7 @@ import msgspec
 
 from rushlight.errors import Unavailable
 from rushlight.events.ids import partition_of
-from rushlight.ingest.frames import (
+from rushlight.ingest.log.frames import (
     FILE_HEAD,
     FRAME_MAGIC,
     MAX_HEADER_BYTES,
@@ -27,8 +27,8 @@ from rushlight.ingest.frames import (
     read_frames,
     read_header,
 )
-from rushlight.ingest.priority import priority_of
-from rushlight.ingest.segment import Entry, Segment
+from rushlight.ingest.log.priority import priority_of
+from rushlight.ingest.log.segment import Entry, Segment
 
 logger = logging.getLogger(__name__)
 

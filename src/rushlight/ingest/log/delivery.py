@@ -12,11 +12,11 @@ from contextlib import suppress
 from pymongo.errors import PyMongoError
 
 from rushlight.errors import Unavailable
-from rushlight.ingest.feed import Feed
-from rushlight.ingest.figures import Figures
-from rushlight.ingest.sender import Sender
-from rushlight.ingest.settling import Settling
-from rushlight.ingest.wal import Call, WriteAheadLog
+from rushlight.ingest.log.feed import Feed
+from rushlight.ingest.log.figures import Figures
+from rushlight.ingest.log.sender import Sender
+from rushlight.ingest.log.settling import Settling
+from rushlight.ingest.log.wal import Call, WriteAheadLog
 from rushlight.store.database import Database
 
 logger = logging.getLogger(__name__)

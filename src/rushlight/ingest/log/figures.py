@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from rushlight.ingest.priority import MONEY
-from rushlight.ingest.registry import Registration, sources_of
-from rushlight.ingest.wal import WriteAheadLog
+from rushlight.ingest.log.priority import MONEY
+from rushlight.ingest.log.registry import Registration, sources_of
+from rushlight.ingest.log.wal import WriteAheadLog
 from rushlight.store.database import Document
 
 PUBLISH_SECONDS = 1.0

@@ -11,12 +11,12 @@ from pathlib import Path
 from pymongo.errors import PyMongoError
 
 from rushlight.errors import SetupError, Unavailable
-from rushlight.ingest import disk
-from rushlight.ingest.delivery import Delivery
-from rushlight.ingest.figures import Figures
-from rushlight.ingest.recovery import SUFFIX, has_frames, peek
-from rushlight.ingest.registry import Registration, identity
-from rushlight.ingest.wal import WriteAheadLog
+from rushlight.ingest.log import disk
+from rushlight.ingest.log.delivery import Delivery
+from rushlight.ingest.log.figures import Figures
+from rushlight.ingest.log.recovery import SUFFIX, has_frames, peek
+from rushlight.ingest.log.registry import Registration, identity
+from rushlight.ingest.log.wal import WriteAheadLog
 from rushlight.store.database import Database
 
 

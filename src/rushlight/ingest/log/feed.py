@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from rushlight.ingest.segment import Segment
-from rushlight.ingest.sender import Outgoing
-from rushlight.ingest.wal import RECORD_OVERHEAD_BYTES, Call, WriteAheadLog
+from rushlight.ingest.log.segment import Segment
+from rushlight.ingest.log.sender import Outgoing
+from rushlight.ingest.log.wal import RECORD_OVERHEAD_BYTES, Call, WriteAheadLog
 
 MAX_BATCH_RECORDS = 1000
 MAX_BATCH_BYTES = 1 << 20

@@ -18,11 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from rushlight.errors import Unavailable
-from rushlight.ingest import disk
-from rushlight.ingest.frames import Header, pack_frame, pack_header
-from rushlight.ingest.priority import MONEY, limit_bytes
-from rushlight.ingest.recovery import SUFFIX, UNREADABLE_SOURCE, Found, recover
-from rushlight.ingest.segment import Entry, Segment
+from rushlight.ingest.log import disk
+from rushlight.ingest.log.frames import Header, pack_frame, pack_header
+from rushlight.ingest.log.priority import MONEY, limit_bytes
+from rushlight.ingest.log.recovery import SUFFIX, UNREADABLE_SOURCE, Found, recover
+from rushlight.ingest.log.segment import Entry, Segment
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from rushlight.bus.appender import Placed
 from rushlight.errors import Unavailable
-from rushlight.ingest.sender import Outgoing, Sender
-from rushlight.ingest.track import Track
-from rushlight.ingest.wal import WriteAheadLog
+from rushlight.ingest.log.sender import Outgoing, Sender
+from rushlight.ingest.log.track import Track
+from rushlight.ingest.log.wal import WriteAheadLog
 from rushlight.store.database import Database
 from rushlight.store.journal import Journal
 from rushlight.store.positions import Position, Positions

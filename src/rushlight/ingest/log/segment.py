@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rushlight.ingest.frames import RECORD_HEAD, read_record
+from rushlight.ingest.log.frames import RECORD_HEAD, read_record
 
 OPEN, SETTLED, UNREADABLE = 0, 1, 2
 ID_BYTES = 16

@@ -12,6 +12,7 @@ from typing import Any
 import bson
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
 
 from rushlight.errors import Rejected
 from rushlight.events.envelope import Envelope
@@ -79,6 +80,9 @@ def to_envelope(document: Mapping[str, Any]) -> Envelope:
     )
 
 
+Session = AsyncClientSession | None
+
+
 class Journal:
     """Reads the journal and the outcomes; only the commit writes them.
 
@@ -91,23 +95,27 @@ class Journal:
         self._journal = of_primary(database.journal) if latest else database.journal
         self._outcomes = of_primary(database.outcomes) if latest else database.outcomes
 
-    async def origins(self, event_ids: Sequence[str]) -> dict[str, str]:
+    async def origins(self, event_ids: Sequence[str], session: Session = None) -> dict[str, str]:
         """The origin under which each of the events that are stored was stored, by event id."""
-        found = self._journal.find({"_id": {"$in": list(event_ids)}}, {"origin": 1})
+        found = self._journal.find({"_id": {"$in": list(event_ids)}}, {"origin": 1}, session=session)
         return {document["_id"]: document["origin"] async for document in found}
 
-    async def outcomes(self, origins: Sequence[str]) -> set[str]:
+    async def outcomes(self, origins: Sequence[str], session: Session = None) -> set[str]:
         """Those of the origins that ended as a duplicate, parked or dropped."""
-        found = self._outcomes.find({"_id": {"$in": list(origins)}}, {"_id": 1})
+        found = self._outcomes.find({"_id": {"$in": list(origins)}}, {"_id": 1}, session=session)
         return {document["_id"] async for document in found}
 
-    async def settled(self, acknowledged: Iterable[tuple[str, str]]) -> set[str]:
-        """Of (event id, origin) pairs, the origins that have their terminal record."""
+    async def settled(self, acknowledged: Iterable[tuple[str, str]], session: Session = None) -> set[str]:
+        """Of (event id, origin) pairs, the origins that have their terminal record.
+
+        Args:
+            session: look at its snapshot instead of the present.
+        """
         pairs = list(acknowledged)
-        stored = await self.origins([event_id for event_id, _ in pairs])
+        stored = await self.origins([event_id for event_id, _ in pairs], session)
         settled = {origin for event_id, origin in pairs if stored.get(event_id) == origin}
         open_origins = [origin for _, origin in pairs if origin not in settled]
-        return settled | (await self.outcomes(open_origins) if open_origins else set())
+        return settled | (await self.outcomes(open_origins, session) if open_origins else set())
 
     async def parked(self, partition: int) -> set[tuple[str, str]]:
         """The aggregates (shop, id) of a partition that have parked events."""

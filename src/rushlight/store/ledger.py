@@ -21,13 +21,11 @@ from typing import Any, NamedTuple
 import msgspec
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from rushlight.store.accounts import ORDERS_ACCOUNT
+from rushlight.store.accounts import ORDERS_ACCOUNT, counted
 from rushlight.store.clock import server_time
 from rushlight.store.database import Database, Document
 from rushlight.store.outstanding import count_unsettled
 from rushlight.store.pace import Pace
-
-TERMINAL_COLUMNS = ("stored", "duplicate", "parked", "dropped")
 
 # A log says something at least every 2 s; one that has been silent for longer than this has nobody to speak for it.
 LOG_SILENT_SECONDS = 10.0
@@ -116,6 +114,7 @@ class _Log(NamedTuple):
 
 class _Logs(NamedTuple):
     each: list[_Log]
+    terminals: list[dict[str, dict[str, int]]]
     rejected: dict[str, dict[str, int]]
     unreachable: list[str]
 
@@ -168,7 +167,7 @@ class LedgerReader:
         return ledger, certain
 
     async def _note(self, begun: datetime) -> None:
-        columns = await _terminals(self._database)
+        columns = await counted(self._database)
         self._readings.append(_Reading(begun, await server_time(self._database), columns))
         self._latest = time.monotonic()
 
@@ -185,7 +184,7 @@ class LedgerReader:
         return self._orders
 
     async def _logs(self, present: datetime) -> _Logs:
-        logs = _Logs([], {}, [])
+        logs = _Logs([], [], {}, [])
         async for log in self._database.logs.find({}):
             closed = log.get("closed", False)
             said = log.get("heartbeatAt") or log["startedAt"]
@@ -196,6 +195,7 @@ class LedgerReader:
                 source: _Part(counts.get("acknowledged", 0), counts.get("pending", 0), looked, said)
                 for source, counts in log.get("sources", {}).items()
             }
+            logs.terminals.append(log.get("terminals", {}))
             logs.each.append(_Log(named, None if closed else _Part(0, 0, looked, said)))
             for source, reasons in log.get("rejected", {}).items():
                 of_source = logs.rejected.setdefault(source, {})
@@ -239,6 +239,11 @@ class LedgerReader:
             exact = self._orders_reading.settled(source)
             if settled >= exact:
                 return counts(self._orders_reading), settled == exact
+        for terminals in logs.terminals:
+            # The counters of the moment that a log speaks of: where they agree with what all say, nothing lies between.
+            columns = terminals.get(source, {})
+            if columns and sum(columns.values()) == settled:
+                return Counts(acknowledged=acknowledged, pending=pending, **columns), True
         unnamed = [log.unnamed for log in logs.each if log.unnamed is not None and source not in log.named]
         before, after = self._around([*named, *unnamed])
         counted = counts(self._nearest(source, settled, before or after, after))
@@ -273,17 +278,6 @@ async def read(database: Database) -> Ledger:
     return await LedgerReader(database).read(wait=True)
 
 
-async def _terminals(database: Database, session: AsyncClientSession | None = None) -> dict[str, dict[str, int]]:
-    columns: dict[str, dict[str, int]] = {}
-    async for counter in database.ledger.find({}, session=session):
-        of_source = columns.setdefault(counter["source"], dict.fromkeys(TERMINAL_COLUMNS, 0))
-        for column in TERMINAL_COLUMNS:
-            of_source[column] += counter.get(column, 0)
-        # What could not even be read is set aside in sight as well.
-        of_source["parked"] += counter.get("unreadable", 0)
-    return columns
-
-
 async def _count_orders(database: Database) -> tuple[_Part, _Reading | None]:
     """What the orders acknowledged and what of it is pending.
 
@@ -294,7 +288,7 @@ async def _count_orders(database: Database) -> tuple[_Part, _Reading | None]:
     async with database.orders_client.start_session(snapshot=True) as orders:
         together = database.orders_client is database.client
         records = orders if together else None
-        columns = await _terminals(database, records) if together else None
+        columns = await counted(database, records) if together else None
         acknowledged = await _emitted(database, orders)
         pending = await count_unsettled(database, orders=orders, records=records)
     ended = await server_time(database)

@@ -205,7 +205,11 @@ class Delivery:
         if self.log.next_open(0) is not None:
             await self._pass(thorough=checked_at is not None)
         if checked_at is not None:
-            await self.figures.publish(checked_at)
+            before = self.figures.pending
+            cut = await self._settling.cut()
+            if self.figures.pending < before:
+                self._note_settled()
+            await self.figures.publish(checked_at, cut=cut)
         elif self.figures.changed and not self.figures.pending:
             await self.figures.publish(await self.figures.time())
 

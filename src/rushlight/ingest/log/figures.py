@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from rushlight.ingest.log.priority import MONEY
 from rushlight.ingest.log.registry import Registration, sources_of
+from rushlight.ingest.log.settling import Cut
 from rushlight.ingest.log.wal import WriteAheadLog
 from rushlight.store.database import Document
 
@@ -55,8 +56,11 @@ class Figures:
         """
         return await self._registration.time()
 
-    async def publish(self, checked_at: datetime, *, closed: bool = False) -> None:
+    async def publish(self, checked_at: datetime, *, closed: bool = False, cut: Cut | None = None) -> None:
         """Say how things stand.
+
+        Args:
+            cut: instead of the present, a moment of which the ledger's counters are known as well.
 
         Raises:
             PyMongoError: it may not have been said.
@@ -64,12 +68,13 @@ class Figures:
         oldest = {"money": self._since(money=True), "behaviour": self._since(money=False)}
         figures: Document = {
             "checkedAt": checked_at,
-            "sources": sources_of(self._log.acknowledged, self._log.pending),
+            "sources": sources_of(*(cut[:2] if cut else (self._log.acknowledged, self._log.pending))),
             "rejected": self.rejected,
             "oldest": {name: at for name, at in oldest.items() if at is not None},
             "bytes": self._log.size,
             "closed": closed,
         }
+        figures["terminals"] = cut.terminals if cut else {}
         if self._log.damage:
             figures["damage"] = self._log.damage[-MAX_DAMAGE_LINES:]
         self.changed = False

@@ -11,12 +11,16 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from pymongo.asynchronous.client_session import AsyncClientSession
 
 from rushlight.bus.appender import Placed
 from rushlight.errors import Unavailable
 from rushlight.ingest.log.sender import Outgoing, Sender
 from rushlight.ingest.log.track import Track
 from rushlight.ingest.log.wal import WriteAheadLog
+from rushlight.store.accounts import counted
 from rushlight.store.database import Database
 from rushlight.store.journal import Journal
 from rushlight.store.positions import Position, Positions
@@ -26,9 +30,18 @@ logger = logging.getLogger(__name__)
 ORIGIN = "w:"
 LOOKUP_RECORDS = 1000
 MAX_MARKS_PER_PASS = 4
+MAX_CUT_RECORDS = 5000
 HEAD_CHECK_SECONDS = 1.0
 FIRST_PATIENCE_SECONDS = 0.5
 MAX_PATIENCE_SECONDS = 30.0
+
+
+class Cut(NamedTuple):
+    """What was true of a log at one moment, by source, and the ledger's counters (by source and column) of that moment."""
+
+    acknowledged: Counter[str]
+    pending: Counter[str]
+    terminals: dict[str, dict[str, int]]
 
 
 class Settling:
@@ -36,6 +49,7 @@ class Settling:
 
     def __init__(self, log: WriteAheadLog, database: Database, sender: Sender) -> None:
         self._log = log
+        self._database = database
         self._journal = Journal(database)
         self._positions = Positions(database)
         self._sender = sender
@@ -51,6 +65,42 @@ class Settling:
         ends = {record.partition: (record.number + 1, place) for record, place in placed}
         for partition, (end, place) in ends.items():
             self._tracks.setdefault(partition, Track()).sent(end, place, counts[partition], now)
+
+    async def cut(self) -> Cut | None:
+        """One moment of the log and of the ledger's counters: nothing lies between what they say.
+
+        What was acknowledged and is open is noted after the snapshot began, so that whatever is settled in it is
+        among them; then each open record is looked up in that same snapshot.
+
+        Returns:
+            None while too much is open to look at every second.
+
+        Raises:
+            PyMongoError: it cannot be found out.
+        """
+        async with self._database.client.start_session(snapshot=True) as session:
+            terminals = await counted(self._database, session)
+            acknowledged, pending = Counter(self._log.acknowledged), Counter(self._log.pending)
+            if pending.total() > MAX_CUT_RECORDS:
+                return None
+            numbers = []
+            number = self._log.next_open(0)
+            while number is not None:
+                numbers.append(number)
+                number = self._log.next_open(number + 1)
+            for start in range(0, len(numbers), LOOKUP_RECORDS):
+                pending -= await self._settle_found(numbers[start : start + LOOKUP_RECORDS], session)
+        return Cut(acknowledged, pending, terminals)
+
+    async def _settle_found(self, numbers: Sequence[int], session: AsyncClientSession) -> Counter[str]:
+        """Settle the records that have their terminal record in the session's snapshot; their number by source."""
+        pairs = [(self._log.segment_of(number).id(number), f"{ORIGIN}{self._log.id}:{number}") for number in numbers]
+        found = await self._journal.settled(pairs, session)
+        before = Counter(self._log.pending)
+        for number, (_, origin) in zip(numbers, pairs, strict=True):
+            if origin in found:
+                self._log.settle(number)
+        return before - self._log.pending
 
     async def look_up(self, numbers: Sequence[int]) -> list[int]:
         """Settle those of the records that have their terminal record; returns the others.

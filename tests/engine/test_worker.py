@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import redis
 
+from rushlight.bus import stream
 from rushlight.bus.appender import Appender
 from rushlight.bus.stream import stream_key
 from rushlight.engine import partition as module
@@ -224,6 +225,23 @@ async def test_streams_are_trimmed(
                 await settled(database, shop.acknowledged)
         # An approximate trim leaves at most one node of a hundred entries a stream.
         assert sum(client.xlen(stream_key(partition)) for partition in range(8)) < 2000
+
+
+async def test_pages_too_large_for_their_time(
+    database: Database, appender: Appender, brisk: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that never comes in time is asked for in pieces that do, instead of again and again as a whole."""
+    monkeypatch.setattr(stream, "CALL_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(module, "BUSY_SWEEP_SECONDS", 0.001)
+    shop = Shop(database, appender)
+    events = [shop.seen("v-1") for _ in range(200)]
+    for event in events:
+        event.payload["note"] = "x" * 100_000
+    for start in range(0, len(events), 50):
+        await shop.send(events[start : start + 50])
+    async with working(brisk):
+        await settled(database, events)
+    assert await database.journal.count_documents({}) == 200
 
 
 def held(workers: list[Worker]) -> list[int]:

@@ -31,6 +31,8 @@ from rushlight.store.positions import Position
 log = logging.getLogger(__name__)
 
 MAX_BATCH_EVENTS = 1000
+# A page that does not come in time is asked for in smaller pieces: large events over a slow link.
+MIN_PAGE_EVENTS = 10
 # Large orders touch many products: a transaction has to fit, several times over, what MongoDB keeps of uncommitted
 # changes in its cache (20 % of 256 MB on the embedded server), or they push each other out.
 MAX_BATCH_BYTES = 256 * 1024
@@ -75,6 +77,7 @@ class PartitionOwner:
         self._committer = Committer(database, session)
         self._folders = [Folder(database, p, LIVE_GENERATION, partition) for p in (Money(), Behaviour())]
         self._stopping = asyncio.Event()
+        self._page_events = MAX_BATCH_EVENTS
         self._last_commit = 0.0
         self._last_sweep = 0.0
         self._last_trim = 0.0
@@ -119,7 +122,7 @@ class PartitionOwner:
         if delay > 0:
             await asyncio.sleep(delay)
         block = IDLE_BLOCK_SECONDS if self._idle else BUSY_SWEEP_SECONDS
-        return await self._reader.read(self._position.entry, count=MAX_BATCH_EVENTS, block_seconds=block)
+        return await self._reader.read(self._position.entry, count=self._page_events, block_seconds=block)
 
     async def _take_page(self, read: asyncio.Task[Page]) -> None:
         try:
@@ -128,13 +131,15 @@ class PartitionOwner:
             if not self._outage:
                 log.warning("partition %d works from the outbox: %s", self._position.partition, error)
             self._outage, self._idle = True, False
+            self._page_events = max(MIN_PAGE_EVENTS, self._page_events // 2)
             await asyncio.sleep(RETRY_SECONDS)
             return
         self._outage = False
         self._idle = not page.entries
-        self._backlog = len(page.entries) == MAX_BATCH_EVENTS
+        self._backlog = len(page.entries) == self._page_events
         # A full page is behind already, and waits for nothing.
-        self._busy = BUSY_PAGE_EVENTS <= len(page.entries) < MAX_BATCH_EVENTS
+        self._busy = len(page.entries) >= BUSY_PAGE_EVENTS and not self._backlog
+        self._page_events = min(MAX_BATCH_EVENTS, 2 * self._page_events)
         if page.generation != self._position.generation:
             await self._begin_generation(page.generation)
             return

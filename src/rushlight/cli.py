@@ -49,7 +49,7 @@ def main() -> None:
 def with_settings(command: Command) -> Command:
     """Options that every command has; the command gets one `Settings`."""
 
-    @click.option("--data", metavar="DIR", help="Data directory [default: rushlight-data].")
+    @click.option("--data", metavar="DIR", help="Data directory [default: rushlight-data; demo: a temporary one].")
     @click.option("--redis-url", metavar="URL", help="Use this Redis or Valkey instead of the embedded one.")
     @click.option("--mongo-url", metavar="URL", help="Use this MongoDB replica set instead of the embedded one.")
     @click.option("--orders-mongo-url", metavar="URL", help="Where the orders are, if elsewhere.")
@@ -116,7 +116,8 @@ def demo(settings: Settings, port: int | None, **options: Any) -> None:
     """Everything on this machine, with a simulated flash sale to watch."""
     from rushlight.commands.demo import demo as start
 
-    run(start(changed(settings, port=port, orders=True), **options))
+    kept = click.get_current_context().params["data"] is not None or settings.data != Settings().data
+    run(start(changed(settings, port=port, orders=True), kept=kept, **options))
 
 
 def _role(name: str, summary: str) -> None:

@@ -158,6 +158,17 @@ async def test_another_body_under_the_key_is_refused(shop: Shop) -> None:
     assert len(shop.documents()) == 1
 
 
+async def test_a_key_creates_one_order_whatever_id_is_named(shop: Shop) -> None:
+    """The same key with another orderId, or with one where there was none, is another body: 422, and one order."""
+    for key, first, second in (("k1", "o1", "o2"), ("k2", None, "o3"), ("k3", "o4", None)):
+        named = {"orderId": first} if first else {}
+        other = {"orderId": second} if second else {}
+        assert (await shop.place(key=key, **named)).status == 201
+        refused = await shop.place(key=key, **other)
+        assert (refused.status, refused.error["code"]) == (422, "key_reuse")
+    assert len(shop.documents()) == 3
+
+
 async def test_keys_of_two_shops_do_not_meet(shop: Shop) -> None:
     """Two shops that draw the same key have an order each."""
     first, second = await shop.place(key="k1"), await shop.place(key="k1", shop="other")

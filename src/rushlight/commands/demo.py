@@ -31,12 +31,12 @@ DEFAULT_COUNT_WITH_EXIT = 2000
 HASTE_WITH_EXIT = 3.0
 
 
-async def demo(settings: Settings, *, count: int | None, seed: int, chaos: bool, leave: bool) -> int:
+async def demo(settings: Settings, *, kept: bool, count: int | None, seed: int, chaos: bool, leave: bool) -> int:
     """Run the sale; 3 when, at the end, the figures and the demo's own tally differ or the ledger is not balanced."""
     count = count or (DEFAULT_COUNT_WITH_EXIT if leave else None)
     code = 0
     with stopped_by_signals():
-        async with _place(settings) as placed, running(placed, default_roles(placed)) as instance:
+        async with _place(settings, kept=kept) as placed, running(placed, default_roles(placed)) as instance:
             show = _Show(instance, seed=seed, count=count, haste=HASTE_WITH_EXIT if leave else 1.0)
             try:
                 code = await show.run(chaos=chaos, leave=leave)
@@ -46,9 +46,9 @@ async def demo(settings: Settings, *, count: int | None, seed: int, chaos: bool,
 
 
 @asynccontextmanager
-async def _place(settings: Settings) -> AsyncIterator[Settings]:
-    """The settings with a data directory: a fresh temporary one unless one was given."""
-    if settings.data != Settings().data:
+async def _place(settings: Settings, *, kept: bool) -> AsyncIterator[Settings]:
+    """The settings with a data directory: a fresh temporary one unless one was given (``kept``)."""
+    if kept:
         yield settings
         return
     directory = tempfile.mkdtemp(prefix="rushlight-demo-")
@@ -77,6 +77,8 @@ class _Show:
         click.echo(
             f"The board: {self._board}   The doors open in {OPENING_SECONDS:.0f} seconds. Ctrl-C stops everything."
         )
+        # What an earlier sale on this directory left in outboxes and logs belongs to before.
+        await self._settled_ledger()
         before = await self._figures()
         faults = asyncio.create_task(self._break_things()) if chaos else None
         try:
@@ -115,13 +117,13 @@ class _Show:
             f"Ledger: {total['acknowledged']} acknowledged = {total['stored']} stored + {total['duplicate']} duplicate"
             f" + {total['parked']} parked + {total['dropped']} dropped + {total['pending']} pending: {verdict}"
         )
-        return 0 if agree and ledger["balanced"] and not total["pending"] else NOT_WELL
+        return 0 if agree and is_at_rest(ledger) else NOT_WELL
 
     async def _settled_ledger(self) -> dict[str, Any]:
         ledger: dict[str, Any] = {}
         for _ in range(int(SETTLE_SECONDS / POLL_SECONDS)):
             ledger = await self._get("/api/v1/ledger")
-            if ledger["balanced"] and not ledger["total"]["pending"]:
+            if is_at_rest(ledger):
                 break
             await asyncio.sleep(POLL_SECONDS)
         return ledger
@@ -139,6 +141,13 @@ class _Show:
             response.raise_for_status()
             answer: dict[str, Any] = await response.json()
             return answer
+
+
+def is_at_rest(ledger: dict[str, Any]) -> bool:
+    """Whether nothing is pending and every acknowledgement is accounted for."""
+    total = ledger["total"]
+    settled = sum(total[column] for column in ("stored", "duplicate", "parked", "dropped"))
+    return bool(ledger["balanced"]) and total["acknowledged"] == settled
 
 
 class _Reporter:

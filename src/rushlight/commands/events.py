@@ -21,7 +21,7 @@ async def show(
     settings: Settings, *, aggregate: str | None, name: str | None, follow: bool, shop: str, as_json: bool
 ) -> None:
     """Print events, oldest first; with ``follow`` go on until Ctrl-C."""
-    async with opened(settings, role="events", roles=()) as session:
+    async with opened(settings, role="events", roles=(), reads=True) as session:
         trail = Trail(session.database, session.settings.partitions, shop, aggregate, name)
         while True:
             for document in await trail.next():

@@ -18,7 +18,7 @@ COLUMNS = ("acknowledged", "stored", "duplicate", "parked", "dropped", "pending"
 
 async def show(settings: Settings, *, verify: bool, as_json: bool) -> int:
     """Print the ledger; 3 when it is not balanced, or a recount differs from the counters."""
-    async with opened(settings, role="ledger") as session:
+    async with opened(settings, role="ledger", reads=True) as session:
         recount = await recounted(session.database) if verify else None
         ledger = recount.ledger if recount else await read(session.database)
     differences = recount.differences if recount else []

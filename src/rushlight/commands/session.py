@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from rushlight.errors import SetupError
 from rushlight.local import Instance, joined
 from rushlight.settings import Settings
 from rushlight.store.database import Database
@@ -20,15 +21,20 @@ class Session(NamedTuple):
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, role: str, roles: Sequence[str] = ("worker",)) -> AsyncIterator[Session]:
+async def opened(
+    settings: Settings, *, role: str, roles: Sequence[str] = ("worker",), reads: bool = False
+) -> AsyncIterator[Session]:
     """A connection to the running instance, or to one that runs with ``roles`` for as long as this lasts.
 
     Args:
         role: shown in the server's list of connections.
+        reads: the command only reads, so a directory without data is a mistake and not a beginning.
 
     Raises:
         SetupError, Unavailable: nothing runs and nothing can be started.
     """
+    if reads and not settings.mongo_url and not settings.path.exists():
+        raise SetupError(f"there is no Rushlight data in {settings.path.absolute()}: say where with --data")
     async with joined(settings, roles) as instance:
         database = await Database.connect(instance.settings, role=role)
         try:

@@ -62,7 +62,7 @@ class _Gone(Exception):
 class IngestApp:
     """Takes CloudEvents in.
 
-    Answers 202 when at least one event is on disk and 200 when all were turned away, with
+    Answers 202 when at least one event is on disk, 400 when the only one and 200 when a whole batch was refused, with
     ``{"accepted": n, "rejected": [{"index", "field", "reason", "code"}]}``; 400, 408, 413 and 415 when the request as a
     whole is unusable, 401 without a valid key, 503 with ``Retry-After`` when there is no room; these say why in
     ``{"error": {"code", "field", "message"}}``.
@@ -115,7 +115,9 @@ class IngestApp:
         elif decoded.accepted == 1:
             return 202, ACCEPTED_ONE
         answer = {"accepted": decoded.accepted, "rejected": decoded.rejected}
-        return 202 if decoded.accepted else 200, msgspec.json.encode(answer)
+        # A batch is never refused for what it holds: its sender would drop the good with the bad.
+        refused = 200 if body.lstrip()[:1] == b"[" else 400
+        return 202 if decoded.accepted else refused, msgspec.json.encode(answer)
 
     async def _authenticate(self, headers: dict[str, str]) -> Key:
         text = _key_in(headers)

@@ -192,14 +192,26 @@ class GroupCommit:
     async def _compare(self, duplicates: list[_Waiting]) -> list[_Waiting]:
         # The server answers a duplicate only when the write concern holds for what stands there, so that a majority
         # read finds it; should it not, the insert is simply tried again.
-        ids = [waiting.order["_id"] for waiting in duplicates]
-        found = {order["_id"]: order async for order in self._orders.find({"_id": {"$in": ids}})}
-        for waiting in duplicates:
-            existing = found.get(waiting.order["_id"])
+        found = await self._holders(duplicates)
+        for waiting, existing in zip(duplicates, found, strict=True):
             if existing is not None:
                 own = waiting.doubtful and existing.get("request") == waiting.order.get("request")
                 _settle(waiting, None if own else existing)
-        return [waiting for waiting in duplicates if waiting.order["_id"] not in found]
+        return [waiting for waiting, existing in zip(duplicates, found, strict=True) if existing is None]
+
+    async def _holders(self, duplicates: list[_Waiting]) -> list[Document | None]:
+        """For each, the order that has its id, or else the one that was created under its idempotency key."""
+        keys = [waiting.order["request"].get("once") for waiting in duplicates]
+        either = [
+            {"_id": {"$in": [waiting.order["_id"] for waiting in duplicates]}},
+            {"request.once": {"$in": [key for key in keys if key]}},
+        ]
+        orders = await self._orders.find({"$or": either}).to_list()
+        by_id = {order["_id"]: order for order in orders}
+        by_key = {order["request"]["once"]: order for order in orders if order.get("request", {}).get("once")}
+        return [
+            by_id.get(waiting.order["_id"]) or by_key.get(key) for waiting, key in zip(duplicates, keys, strict=True)
+        ]
 
 
 def _doubt(batch: list[_Waiting], why: object) -> list[_Waiting]:

@@ -160,7 +160,7 @@ class OrderService:
             "paid": 0,
             "refunded": 0,
             "operations": [],
-            "request": self._fingerprint(body, key),
+            "request": self._fingerprint(request.shop, body, key),
         }
         if request.customer_id is not None:
             order["customerId"] = request.customer_id
@@ -173,10 +173,11 @@ class OrderService:
         order["createdAt"] = order["outbox"][0]["at"]
         return order
 
-    def _fingerprint(self, body: bytes, key: str | None) -> Document:
+    def _fingerprint(self, shop: str, body: bytes, key: str | None) -> Document:
         # Without a key nothing says that two requests are one: only this very request may find its own order.
         if key:
-            return {"key": key, "hash": _hash(body)}
+            # Unique among all creations of the shop, whatever order id they name (see the index in store/database.py).
+            return {"key": key, "hash": _hash(body), "once": f"{shop}:{key}"}
         self._requests += 1
         return {"nonce": f"{self._nonce}{self._requests:x}"}
 

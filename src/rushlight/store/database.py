@@ -48,6 +48,8 @@ INDEXES: dict[str, list[IndexModel]] = {
     # The worker's search for leftovers; sparse, so that a settled order costs no entry.
     "orders": [
         IndexModel([("outbox.p", ASCENDING)], name="outbox", sparse=True),
+        # One idempotency key creates one order, whatever id the requests name; sparse, as most orders have none.
+        IndexModel([("request.once", ASCENDING)], name="once", unique=True, sparse=True),
         # The ledger counts what orders emitted without reading the orders.
         IndexModel([("emitted", ASCENDING)], name="emitted"),
     ],

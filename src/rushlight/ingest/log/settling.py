@@ -37,7 +37,7 @@ MAX_PATIENCE_SECONDS = 30.0
 
 
 class Cut(NamedTuple):
-    """What was true of a log at one moment, by source, and the ledger's counters (by source and column) of that moment."""
+    """One moment of a log, by source, and the ledger's counters (by source and column) of that same moment."""
 
     acknowledged: Counter[str]
     pending: Counter[str]

@@ -46,6 +46,7 @@ async def serving(database: Database, settings: Settings) -> AsyncIterator[Serve
         http="httptools",
         ws="websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_BYTES,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_level="warning",
         timeout_graceful_shutdown=1,

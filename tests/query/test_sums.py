@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 
 from rushlight.events.envelope import Envelope
@@ -59,6 +59,8 @@ orders = st.lists(
 spans = st.tuples(st.integers(0, MINUTES - 1), st.integers(1, MINUTES)).map(
     lambda pair: Span(BASE + timedelta(minutes=pair[0]), BASE + timedelta(minutes=pair[0] + pair[1]))
 )
+
+WHOLE = Span(BASE, BASE + timedelta(minutes=MINUTES))
 
 
 def at(minute: int) -> datetime:
@@ -111,6 +113,8 @@ def same(found: Mapping[Any, Counter[str]], expected: Mapping[Any, Counter[str]]
 
 
 @pytest.mark.timeout(180)
+@example(drawn=[(1440, "USD", [("a", 1, 100, 0)], "kept", 0)], span=WHOLE, zone="Europe/Berlin", step="hour")
+@example(drawn=[(1440, "USD", [("a", 1, 100, 0)], "kept", 0)], span=WHOLE, zone="Australia/Lord_Howe", step="day")
 @hypothesis_settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
@@ -130,7 +134,12 @@ async def test_every_reader_sums_to_the_events(
     whole, cut = await figures.read("default", both)
     by_currency = sums(facts, span, lambda fact: fact.currency)
     assert same({currency: counters(row, currency) for currency, row in whole.items()}, by_currency)
-    points = {(currency, point.at): counters(point, currency) for currency, points in cut.items() for point in points}
+    # In UTC: a local time that is lived twice never equals one of another zone.
+    points = {
+        (currency, point.at.astimezone(UTC)): counters(point, currency)
+        for currency, some in cut.items()
+        for point in some
+    }
     assert same(points, sums(facts, span, lambda fact: (fact.currency, beginning(fact.at, step, local))))
 
     quarters = Span(*(edge.replace(minute=edge.minute // 15 * 15) for edge in (span.start, span.end)))
@@ -145,6 +154,19 @@ async def test_every_reader_sums_to_the_events(
         for each in of_products.values():
             del each["o"]
         assert same(sold, {key: each for key, each in of_products.items() if any(each.values())})
+
+
+async def test_a_reader_that_forgets_the_edges_is_found_out(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeded bug: minutes before the first and after the last whole quarter-hour are left out."""
+    events, facts = world([(7, "USD", [("a", 1, 100, 0)], "kept", 0)])
+    await store(database, settings, events)
+    span = Span(at(5).replace(second=0), at(10).replace(second=0))
+    monkeypatch.setattr(Span, "edges", lambda _: iter(()))
+    found = await Figures(database, settings).read("default", lambda view: summary(view, span))
+    assert found == {}
+    assert sums(facts, span, lambda fact: fact.currency)
 
 
 def beginning(moment: datetime, step: Step, local: ZoneInfo) -> datetime:

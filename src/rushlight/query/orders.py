@@ -26,7 +26,14 @@ class LatestOrder(msgspec.Struct, rename="camel", kw_only=True):
 
 async def latest_orders(view: View, limit: int) -> list[LatestOrder]:
     """The newest orders that the source of record reported (each partition remembers its latest twenty)."""
-    orders = [
+    found = [
+        order
+        async for key, document in view.documents("money", Wanted.under("l/"))
+        if key == f"l/{part(view.source)}"
+        for order in document.get("orders", ())
+    ]
+    newest = sorted(found, key=lambda order: (order["at"], order["id"]), reverse=True)[:limit]
+    return [
         LatestOrder(
             order_id=order["id"],
             at=order["at"],
@@ -37,8 +44,5 @@ async def latest_orders(view: View, limit: int) -> list[LatestOrder]:
             customer_id=order.get("customer"),
             status=order["status"],
         )
-        async for key, document in view.documents("money", Wanted.under("l/"))
-        if key == f"l/{part(view.source)}"
-        for order in document.get("orders", ())
+        for order in newest
     ]
-    return sorted(orders, key=lambda order: (order.at, order.order_id), reverse=True)[:limit]

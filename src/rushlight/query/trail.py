@@ -11,6 +11,7 @@ import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.events.ids import partition_of
+from rushlight.events.readable import readable
 from rushlight.query.heads import heads
 from rushlight.query.view import View
 from rushlight.store.database import Document
@@ -130,7 +131,12 @@ def _ascending(rows: Sequence[Document]) -> Iterator[_Place]:
 async def _events(view: View, places: Sequence[_Place]) -> list[StoredEvent]:
     found = view.database.journal.find({"_id": {"$in": [place.id for place in places]}}, session=view.session)
     by_id = {document["_id"]: document async for document in found}
-    return [msgspec.convert(by_id[place.id] | {"id": place.id}, StoredEvent) for place in places]
+    return [_stored(by_id[place.id]) for place in places]
+
+
+def _stored(document: Document) -> StoredEvent:
+    payload = readable(document["eventName"], document["payload"])
+    return msgspec.convert(document | {"id": document["_id"], "payload": payload}, StoredEvent)
 
 
 def _parse_cursor(text: str | None, partitions: int) -> list[int]:

@@ -139,7 +139,7 @@ async def test_the_cursor_goes_on_where_the_end_was(
 async def test_an_event_is_shown_as_the_journal_keeps_it(
     http: httpx.AsyncClient, database: Database, settings: Settings
 ) -> None:
-    """The original names, numbers beyond 32 bits exactly, and nothing that is not there."""
+    """The original names, amounts as decimal strings to the last cent, and nothing that is not there."""
     event = OrderPaid(order_id="o1", payment_id="p", currency="USD", amount=2**52).seal(
         id="a" * 32, shop="default", source="orders", origin="o:o1:1", received_at=START, version=1
     )
@@ -151,7 +151,7 @@ async def test_an_event_is_shown_as_the_journal_keeps_it(
             "id": "a" * 32,
             "eventName": "order_paid",
             "aggregateId": "o1",
-            "payload": {"orderId": "o1", "paymentId": "p", "currency": "USD", "amount": 2**52},
+            "payload": {"orderId": "o1", "paymentId": "p", "currency": "USD", "amount": "45035996273704.96"},
             "timestamp": "2026-11-27T10:00:00Z",
             "receivedAt": "2026-11-27T10:00:00Z",
             "shop": "default",

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from rushlight.commands.session import opened
+from rushlight.events.readable import readable
 from rushlight.settings import Settings
 from rushlight.store.database import Database, Document
 from rushlight.store.journal import Journal
@@ -60,6 +61,7 @@ class Trail:
 
 
 def _line(document: Document, *, as_json: bool) -> str:
+    document["payload"] = readable(document["eventName"], document["payload"])
     if as_json:
         return msgspec.json.encode({"id": document.pop("_id"), **document}, enc_hook=str).decode()
     moment: datetime = document["timestamp"]

@@ -120,19 +120,33 @@ def demo(settings: Settings, port: int | None, **options: Any) -> None:
     run(start(changed(settings, port=port, orders=True), kept=kept, **options))
 
 
-def _role(name: str, summary: str) -> None:
-    @cli.command(name, help=summary)
-    @port_option
-    @with_settings
-    def role(settings: Settings, port: int | None) -> None:
-        from rushlight.commands.roles import alone
-
-        sys.exit(alone(name, changed(settings, port=port)))
+@cli.command()
+@port_option
+@with_settings
+def ingest(settings: Settings, port: int | None) -> None:
+    """Take events in over HTTP; nothing else on this port."""
+    _alone("ingest", changed(settings, port=port))
 
 
-_role("ingest", "Take events in over HTTP; nothing else on this port.")
-_role("live", "Serve the board and the query API.")
-_role("worker", "Commit events and figures; any number of workers share the partitions.")
+@cli.command()
+@port_option
+@with_settings
+def live(settings: Settings, port: int | None) -> None:
+    """Serve the board and the query API."""
+    _alone("live", changed(settings, port=port))
+
+
+@cli.command()
+@with_settings
+def worker(settings: Settings) -> None:
+    """Commit events and figures; any number of workers share the partitions."""
+    _alone("worker", settings)
+
+
+def _alone(role: str, settings: Settings) -> None:
+    from rushlight.commands.roles import alone
+
+    sys.exit(alone(role, settings))
 
 
 @cli.command("import")

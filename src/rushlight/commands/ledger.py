@@ -35,7 +35,7 @@ async def show(settings: Settings, *, verify: bool, as_json: bool) -> int:
 
 def print_ledger(ledger: Ledger) -> None:
     """The ledger as a table: one row a source, and the total."""
-    table = Table("source", *COLUMNS)
+    table = Table("source", *COLUMNS, box=None, padding=(0, 1, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"
     for name, counts in [*sorted(ledger.sources.items()), ("total", ledger.total)]:

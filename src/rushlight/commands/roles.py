@@ -18,11 +18,14 @@ def alone(role: str, settings: Settings) -> int:
     Returns:
         The exit code.
     """
-    if settings.redis_url and settings.mongo_url:
-        check_servers(settings)
-        return run(role, settings)
-    instance = read(settings.data)
-    if instance is not None:
-        return run(role, msgspec.structs.replace(instance.settings, port=settings.port))
-    asyncio.run(serve(settings, (role,)))
+    try:
+        if settings.redis_url and settings.mongo_url:
+            check_servers(settings)
+            return run(role, settings)
+        instance = read(settings.data)
+        if instance is not None:
+            return run(role, msgspec.structs.replace(instance.settings, port=settings.port))
+        asyncio.run(serve(settings, (role,)))
+    except KeyboardInterrupt:
+        pass  # the way to stop it, and it has stopped
     return 0

@@ -133,7 +133,7 @@ class Painter:
         Raises:
             Unavailable: MongoDB does not answer in time.
         """
-        picture = await self._figures.read(self._shop, self._paint, view=self._view)
+        picture = await self._figures.read(self._shop, self._paint, lane="live", view=self._view)
         self._mirror.sweep()
         return picture
 

@@ -60,7 +60,10 @@ class DocsPage(OpenAPIRenderPlugin):
 def _page(schema: Schema) -> str:
     operations = list(_operations(schema))
     info = schema["info"]
-    links = "".join(f'<a href="#{_anchor(m, path)}">{escape(path)}</a>' for m, path, _ in operations)
+    links = "".join(
+        f'<a href="#{_anchor(method, path)}">{"" if method == "get" else f"{method.upper()} "}{escape(path)}</a>'
+        for method, path, _ in operations
+    )
     sections = "".join(_section(schema, method, path, operation) for method, path, operation in operations)
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'

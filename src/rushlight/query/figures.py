@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pymongo
 from pymongo.errors import ExecutionTimeout, NetworkTimeout, OperationFailure, PyMongoError, WaitQueueTimeoutError
@@ -18,7 +18,9 @@ from rushlight.store.database import Database
 from rushlight.store.ledger import LedgerReader
 
 QUERY_SECONDS = 5.0
-MAX_QUERIES = 8
+# How many views may be open at once, by lane: long queries keep neither short ones nor the live board waiting.
+Lane = Literal["short", "long", "live"]
+MAX_VIEWS: dict[Lane, int] = {"short": 8, "long": 2, "live": 32}
 # The snapshot has been given up, or a collection was changed after it: the next one will do.
 SNAPSHOT_GONE = frozenset({239, 246})
 SNAPSHOT_RETRIES = 2
@@ -40,7 +42,7 @@ class Figures:
         self.freshness = Freshness(database)
         self.ledger = LedgerReader(database)
         self._currencies: set[tuple[str, str, str]] = set()
-        self._slots = asyncio.Semaphore(MAX_QUERIES)
+        self._slots = {lane: asyncio.Semaphore(places) for lane, places in MAX_VIEWS.items()}
 
     async def read(
         self,
@@ -48,12 +50,13 @@ class Figures:
         query: Callable[[View], Awaitable[T]],
         *,
         seconds: float = QUERY_SECONDS,
+        lane: Lane = "short",
         view: ViewMaker = View,
     ) -> T:
         """Run a query on a view of its own.
 
         Args:
-            shop: whose figures. seconds: deadline, waiting for a free slot included. view: makes the view.
+            shop: whose figures. seconds: deadline, waiting for a free place in the lane included. view: makes the view.
 
         Raises:
             Unavailable: MongoDB does not answer, or not in time.
@@ -61,11 +64,11 @@ class Figures:
         try:
             with pymongo.timeout(seconds):
                 async with asyncio.timeout(seconds):
-                    await self._slots.acquire()
+                    await self._slots[lane].acquire()
                 try:
                     return await self._attempts(shop, query, view)
                 finally:
-                    self._slots.release()
+                    self._slots[lane].release()
         except (PyMongoError, TimeoutError) as error:
             raise unavailable(error, seconds) from error
 

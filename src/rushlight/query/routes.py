@@ -144,7 +144,7 @@ async def get_products(
             complete_to=view.complete_to, start=span.start, end=span.end, total=page.total, products=page.products
         )
 
-    return await figures.read(shop, query, seconds=PRODUCTS_SECONDS)
+    return await figures.read(shop, query, seconds=PRODUCTS_SECONDS, lane="long")
 
 
 @get("/customers/{customer_id:path}", summary="One customer's lifetime value")

@@ -69,7 +69,8 @@ async def test_a_client_sees_a_snapshot_and_then_every_delta(database: Database,
         def caught_up() -> bool:
             for frame in frames:
                 board.update(frame)
-            return bool(board["today"]["currencies"].get("EUR", {}).get("orders") == 5)
+            sold = [product["currencies"]["EUR"]["units"] for product in board["products"]]
+            return sold == [5] and board["today"]["currencies"]["EUR"]["orders"] == 5
 
         await eventually(caught_up)
         await client.disconnect()

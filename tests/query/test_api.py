@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
 
@@ -10,10 +11,12 @@ import pytest
 import pytest_asyncio
 
 from rushlight.errors import Unavailable
-from rushlight.query import figures as figures_module
 from rushlight.query.api import build
+from rushlight.query.figures import MAX_VIEWS, Figures
+from rushlight.query.view import View
 from rushlight.settings import Settings
 from rushlight.store.database import Database
+from tests.query.eventually import eventually
 from tests.query.world import client
 
 Http = httpx.AsyncClient
@@ -106,14 +109,22 @@ async def test_a_query_that_takes_too_long_is_given_up(http: Http, monkeypatch: 
     assert "ask for less" in answer.json()["error"]["message"]
 
 
-async def test_only_so_many_queries_run_at_once(
-    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever finds no free place within the deadline is told to come again."""
-    monkeypatch.setattr(figures_module, "MAX_QUERIES", 0)
+async def test_only_so_many_queries_run_at_once(database: Database, settings: Settings) -> None:
+    """Whoever finds no free place within the deadline is told to come again; other lanes are not held up."""
+    figures = Figures(database, settings)
+    release = asyncio.Event()
+
+    async def long(_: View) -> None:
+        await release.wait()
+
+    async def short(_: View) -> str:
+        return "done"
+
+    busy = [asyncio.create_task(figures.read("default", long, lane="long")) for _ in range(MAX_VIEWS["long"])]
+    await eventually(figures._slots["long"].locked)
     with pytest.raises(Unavailable, match="took longer"):
-        await figures_module.Figures(database, settings).read("default", lambda _: _never(), seconds=0.05)
-
-
-async def _never() -> None:
-    raise AssertionError("no query should run")
+        await figures.read("default", short, lane="long", seconds=0.2)
+    assert await figures.read("default", short) == "done"
+    assert await figures.read("default", short, lane="live") == "done"
+    release.set()
+    await asyncio.gather(*busy)

@@ -46,9 +46,8 @@ def test_the_printed_curl_sends_an_event_that_a_worker_stores(data: Path) -> Non
     assert key
     assert body
     assert _post(data, key.group(1), body.group(1)) == {"accepted": 1, "rejected": []}
-    waiting = _ledger(data)
-    assert waiting["balanced"] is True
-    assert waiting["total"]["pending"] == 1
+    _await(lambda: _ledger(data)["total"]["pending"] == 1)  # a log says how it stands once a second
+    assert _ledger(data)["balanced"] is True
     worker = subprocess.Popen(_rushlight("worker", data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _await(lambda: _ledger(data)["total"]["stored"] == 1)

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rushlight.live.frames import Frames
-from rushlight.live.picture import LivePoint, Picture
+from rushlight.live.picture import Picture
+from rushlight.live.shapes import LivePoint
 from rushlight.query.counters import Total
 from rushlight.query.freshness import CompleteTo
 from rushlight.query.span import minute_of

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from bson.int64 import Int64
 
-from rushlight.live.picture import LivePoint, Picture
+from rushlight.live.picture import Picture
+from rushlight.live.shapes import LivePoint
 from rushlight.query.counters import Total
 from rushlight.query.span import moment_of
 

@@ -10,19 +10,20 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from rushlight.live.ledger import LedgerTile
 from rushlight.live.mirror import Mirror, MirrorView
-from rushlight.query.counters import Total
+from rushlight.live.shapes import Funnel, LivePoint, Rate, SoldToday, Today, TopProduct
 from rushlight.query.figures import Figures
 from rushlight.query.freshness import CompleteTo
-from rushlight.query.funnel import FunnelStep, funnel
+from rushlight.query.funnel import funnel
 from rushlight.query.notices import Notice, latest
 from rushlight.query.orders import latest_orders
 from rushlight.query.paced import PacedQuery
 from rushlight.query.products import products
-from rushlight.query.sales import Sales, steps, summary, warnings
-from rushlight.query.span import Span, moment_of
+from rushlight.query.sales import steps, summary, warnings
+from rushlight.query.span import Span
 from rushlight.query.view import View
-from rushlight.query.visitors import presence
+from rushlight.query.visitors import Presence, presence
 from rushlight.query.zones import day_of, zone
 
 SERIES_MINUTES = 60
@@ -33,68 +34,6 @@ SLOW_INTERVAL_SECONDS = 0.9
 PRODUCTS_SHARE = 0.05
 PRESENCE_SHARE = 0.03
 RATE_SECONDS = 5.0
-
-
-class LivePoint(msgspec.Struct, rename="camel", kw_only=True):
-    """One minute of the series."""
-
-    at: datetime
-    orders: int
-    units: int
-    gross: str
-    discounts: str
-    refunds: str
-    net: str
-
-    @classmethod
-    def of(cls, minute: int, total: Total, local: ZoneInfo) -> LivePoint:
-        """The point of a minute since 1970."""
-        return cls(
-            at=moment_of(minute).astimezone(local),
-            orders=total.orders,
-            units=total.units,
-            gross=total.gross,
-            discounts=total.discounts,
-            refunds=total.refunds,
-            net=total.net,
-        )
-
-
-class Today(msgspec.Struct, kw_only=True):
-    """Sales since local midnight."""
-
-    start: datetime = msgspec.field(name="from")
-    currencies: dict[str, Sales]
-
-
-class Funnel(msgspec.Struct, kw_only=True):
-    """Sessions since local midnight."""
-
-    steps: list[FunnelStep]
-
-
-class SoldToday(msgspec.Struct, kw_only=True):
-    """What a product sold in one currency."""
-
-    units: int
-    net: str
-
-
-class TopProduct(msgspec.Struct, rename="camel", kw_only=True):
-    """One of the products with the greatest net."""
-
-    product_id: str
-    name: str | None
-    category: str | None
-    views: int
-    adds: int
-    currencies: dict[str, SoldToday]
-
-
-class Rate(msgspec.Struct, rename="camel", kw_only=True):
-    """How many events the instance settles."""
-
-    events_per_second: float
 
 
 class Picture(msgspec.Struct, kw_only=True):
@@ -122,10 +61,20 @@ class Painter:
         self._local = zone(figures.settings.shop(shop).time_zone)
         self._mirror = Mirror()
         self._stored: deque[tuple[float, int]] = deque()
-        self._products = PacedQuery(self._top_products, interval_seconds=SLOW_INTERVAL_SECONDS, share=PRODUCTS_SHARE)
-        self._presence = PacedQuery(presence, interval_seconds=SLOW_INTERVAL_SECONDS, share=PRESENCE_SHARE)
-        self._notices = PacedQuery(self._latest_notices, interval_seconds=SLOW_INTERVAL_SECONDS, share=1.0)
-        self._ledger = PacedQuery(self._read_ledger, interval_seconds=SLOW_INTERVAL_SECONDS, share=0.05)
+        self._products = PacedQuery[list[TopProduct]](
+            self._top_products, [], interval_seconds=SLOW_INTERVAL_SECONDS, share=PRODUCTS_SHARE
+        )
+        self._presence = PacedQuery(
+            presence, Presence(0, 0), interval_seconds=SLOW_INTERVAL_SECONDS, share=PRESENCE_SHARE
+        )
+        self._notices = PacedQuery[list[Notice]](
+            self._latest_notices, [], interval_seconds=SLOW_INTERVAL_SECONDS, share=1.0
+        )
+        self._ledger = LedgerTile(figures)
+
+    async def close(self) -> None:
+        """Give up what is being read."""
+        await self._ledger.close()
 
     async def paint(self) -> Picture:
         """The board as of now.
@@ -133,6 +82,7 @@ class Painter:
         Raises:
             Unavailable: MongoDB does not answer in time.
         """
+        await self._ledger.refresh()
         picture = await self._figures.read(self._shop, self._paint, lane="live", view=self._view)
         self._mirror.sweep()
         return picture
@@ -160,7 +110,7 @@ class Painter:
             "visitors": here.visitors,
             "carts": here.carts,
             "orders": await latest_orders(view, LATEST_ORDERS),
-            "ledger": await self._ledger.read(view),
+            "ledger": self._ledger.value,
             "rate": self._rate(view.present),
             "notices": await self._notices.read(view),
             "warnings": await warnings(view, today),
@@ -195,9 +145,6 @@ class Painter:
 
     async def _latest_notices(self, view: View) -> list[Notice]:
         return await latest(view.database, self._shop, LATEST_NOTICES, view.session)
-
-    async def _read_ledger(self, _view: View) -> Any:
-        return await self._figures.ledger.read()
 
     def _rate(self, present: datetime) -> Rate:
         """Events stored a second, over the last five."""

@@ -91,6 +91,7 @@ class Watch:
             if painting is not None:
                 painting.cancel()
                 await asyncio.gather(painting, return_exceptions=True)
+            await self._painter.close()
 
     async def _show(self, painted: asyncio.Task[Picture] | None) -> None:
         """Send the next frame: the picture's, or a heartbeat when there is none."""

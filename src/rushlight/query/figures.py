@@ -15,15 +15,17 @@ from rushlight.query.view import Moment, Scope, View
 from rushlight.settings import Settings
 from rushlight.store.clock import server_time
 from rushlight.store.database import Database
-from rushlight.store.ledger import LedgerReader
+from rushlight.store.ledger import Ledger, LedgerReader
+from rushlight.store.snapshots import RETRY_SECONDS, is_snapshot_gone
 
 QUERY_SECONDS = 5.0
+LEDGER_SECONDS = 30.0
 # How many views may be open at once, by lane: long queries keep neither short ones nor the live board waiting.
 Lane = Literal["short", "long", "live"]
 MAX_VIEWS: dict[Lane, int] = {"short": 8, "long": 2, "live": 32}
-# The snapshot has been given up, or a collection was changed after it: the next one will do.
-SNAPSHOT_GONE = frozenset({239, 246})
-SNAPSHOT_RETRIES = 2
+SNAPSHOT_RETRIES = 4
+
+__all__ = ["Figures", "Lane", "Ledger", "unavailable"]
 
 T = TypeVar("T")
 ViewMaker = Callable[[Database, Scope, Moment, set[tuple[str, str, str]]], View]
@@ -33,14 +35,14 @@ class Figures:
     """Everything that is read in one process goes through one of these.
 
     Attributes:
-        ledger: reads the ledger. freshness: reads how complete the figures are.
+        freshness: reads how complete the figures are.
     """
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self.database = database
         self.settings = settings
         self.freshness = Freshness(database)
-        self.ledger = LedgerReader(database)
+        self._ledger = LedgerReader(database)
         self._currencies: set[tuple[str, str, str]] = set()
         self._slots = {lane: asyncio.Semaphore(places) for lane, places in MAX_VIEWS.items()}
 
@@ -72,13 +74,26 @@ class Figures:
         except (PyMongoError, TimeoutError) as error:
             raise unavailable(error, seconds) from error
 
+    async def read_ledger(self, *, wait: bool = False) -> Ledger:
+        """The ledger as it stands; see `LedgerReader.read`.
+
+        Raises:
+            Unavailable: MongoDB does not answer, or not in time.
+        """
+        try:
+            with pymongo.timeout(LEDGER_SECONDS):
+                return await self._ledger.read(wait=wait)
+        except PyMongoError as error:
+            raise unavailable(error, LEDGER_SECONDS) from error
+
     async def _attempts(self, shop: str, query: Callable[[View], Awaitable[T]], view: ViewMaker) -> T:
         for _ in range(SNAPSHOT_RETRIES):
             try:
                 return await self._attempt(shop, query, view)
             except OperationFailure as error:
-                if error.code not in SNAPSHOT_GONE:
+                if not is_snapshot_gone(error):
                     raise
+                await asyncio.sleep(RETRY_SECONDS)
         return await self._attempt(shop, query, view)
 
     async def _attempt(self, shop: str, query: Callable[[View], Awaitable[T]], view: ViewMaker) -> T:

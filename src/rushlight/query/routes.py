@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import pymongo
 from litestar import Request, Router, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException, NotFoundException
@@ -36,7 +35,6 @@ from rushlight.settings import DEFAULT_SHOP, SHOP_ID
 from rushlight.store.clock import server_time
 
 PRODUCTS_SECONDS = 60.0
-LEDGER_SECONDS = 20.0
 MAX_PRODUCTS = 100_000
 MAX_OFFSET = 100_000
 MAX_EVENTS = 500
@@ -192,9 +190,8 @@ async def get_ledger(figures: Reader) -> LedgerAnswer:
     """`acknowledged = stored + duplicate + parked + dropped + pending`, each counted by itself, for every source of
     all shops. While events flow the answer may take some seconds: until what was read can be compared.
     """
-    with pymongo.timeout(LEDGER_SECONDS):
-        complete_to = await figures.freshness.read()
-        ledger = await figures.ledger.read(wait=True)
+    complete_to = await figures.freshness.read()
+    ledger = await figures.read_ledger(wait=True)
     return LedgerAnswer(
         complete_to=complete_to,
         balanced=ledger.balanced,

@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import OperationFailure
 
 from rushlight.store.accounts import ORDERS_ACCOUNT, counted
 from rushlight.store.clock import server_time
 from rushlight.store.database import Database, Document
 from rushlight.store.outstanding import count_unsettled
 from rushlight.store.pace import Pace
+from rushlight.store.snapshots import is_snapshot_gone
 
 # A log says something at least every 2 s; one that has been silent for longer than this has nobody to speak for it.
 LOG_SILENT_SECONDS = 10.0
@@ -146,12 +148,16 @@ class LedgerReader:
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            async with self._lock:
-                ledger, certain = await self._read()
-            if certain or not wait:
-                return ledger
-            if time.monotonic() > deadline:
-                return msgspec.structs.replace(ledger, balanced=False)
+            try:
+                async with self._lock:
+                    ledger, certain = await self._read()
+                if certain or not wait:
+                    return ledger
+                if time.monotonic() > deadline:
+                    return msgspec.structs.replace(ledger, balanced=False)
+            except OperationFailure as error:
+                if not is_snapshot_gone(error) or time.monotonic() > deadline:
+                    raise
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self) -> tuple[Ledger, bool]:

@@ -9,6 +9,8 @@ from rushlight.errors import Unavailable
 from rushlight.query.figures import Figures, Ledger
 
 INTERVAL_SECONDS = 0.9
+# A small ledger is read in less than this, and stands in the same frame.
+MOMENT_SECONDS = 0.05
 
 
 class LedgerTile:
@@ -21,19 +23,23 @@ class LedgerTile:
         self.value: Ledger | None = None
 
     async def refresh(self) -> None:
-        """Begin to read it when it is due, and take over what has been read; only the first is waited for.
+        """Begin to read it when it is due, and take over what has been read; the first is waited for.
 
         Raises:
             Unavailable: it could never be read so far; later the last one stays, and says how old it is.
         """
-        now = time.monotonic()
-        if self._reading is None and now >= self._due:
+        patience = None if self.value is None else 0.0
+        if self._reading is None and time.monotonic() >= self._due:
+            self._due = time.monotonic() + INTERVAL_SECONDS
             self._reading = asyncio.create_task(self._figures.read_ledger())
-            self._due = now + INTERVAL_SECONDS
-        if self._reading is not None and (self.value is None or self._reading.done()):
+            patience = None if self.value is None else MOMENT_SECONDS
+        if self._reading is None:
+            return
+        await asyncio.wait({self._reading}, timeout=patience)
+        if self._reading.done():
             reading, self._reading = self._reading, None
             try:
-                self.value = await reading
+                self.value = reading.result()
             except Unavailable:
                 if self.value is None:
                     raise

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pymongo
 import pytest
 import redis
@@ -116,6 +117,18 @@ def settings(
         database=database,
     )
     _mongo.drop_database(database)
+
+
+@pytest.fixture
+def kept_settings(settings: Settings, _mongo: pymongo.MongoClient[dict[str, Any]]) -> Settings:
+    """The same on one database for all tests, emptied before each: half a second less than a new one.
+
+    For tests that leave nobody behind who still writes.
+    """
+    database = _mongo["test_kept"]
+    for name in database.list_collection_names():
+        database[name].delete_many({})
+    return msgspec.structs.replace(settings, database=database.name)
 
 
 @pytest.fixture

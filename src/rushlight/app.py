@@ -13,12 +13,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import uvicorn
 import uvloop
 
 from rushlight.errors import RushlightError
 from rushlight.local.ports import listener
-from rushlight.one_write import OneWrite
 from rushlight.settings import Settings
 
 KEEP_ALIVE_SECONDS = 65
@@ -82,6 +80,10 @@ async def orders(settings: Settings) -> None:
 
 
 async def _serve(app: Asgi, host: str, port: int) -> None:
+    import uvicorn  # a worker serves nothing: it starts a fifth sooner without
+
+    from rushlight.one_write import OneWrite
+
     config = uvicorn.Config(
         app,
         loop="none",

@@ -1,4 +1,4 @@
-"""A database of each test's own, a sender to the streams, and workers in this process."""
+"""A database that each test finds empty, a sender to the streams, and workers in this process."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.engine.failing import failing_mongod
 
 
 @pytest.fixture
-def brisk(settings: Settings) -> Settings:
+def brisk(kept_settings: Settings) -> Settings:
     """Settings with short leases, so that takeovers are soon."""
-    return msgspec.structs.replace(settings, lease_ttl_seconds=1.0)
+    return msgspec.structs.replace(kept_settings, lease_ttl_seconds=1.0)
 
 
 @pytest_asyncio.fixture
-async def database(settings: Settings) -> AsyncIterator[Database]:
+async def database(brisk: Settings) -> AsyncIterator[Database]:
     """Opened for this test, with all collections and indexes."""
-    opened = await Database.connect(settings, role="test")
+    opened = await Database.connect(brisk, role="test")
     yield opened
     await opened.close()
 

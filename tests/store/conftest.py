@@ -1,4 +1,4 @@
-"""A database of each test's own."""
+"""A database that each test finds empty."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rushlight.store.database import Database
 
 
 @pytest_asyncio.fixture
-async def database(settings: Settings) -> AsyncIterator[Database]:
+async def database(kept_settings: Settings) -> AsyncIterator[Database]:
     """Opened for this test, with all collections and indexes."""
-    opened = await Database.connect(settings, role="test")
+    opened = await Database.connect(kept_settings, role="test")
     yield opened
     await opened.close()

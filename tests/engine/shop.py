@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from pymongo.errors import BulkWriteError, PyMongoError
+
 from rushlight.bus.appender import Appender
 from rushlight.events.catalogue import (
     AddToCart,
@@ -27,6 +29,7 @@ from rushlight.events.ids import event_id, partition_of
 from rushlight.store.database import Database, Document
 from rushlight.store.outbox import Outbox
 
+DUPLICATE_KEY = 11000
 PRODUCTS = tuple(f"p-{n}" for n in range(9))
 
 
@@ -49,11 +52,26 @@ class Shop:
     async def place(self, count: int) -> list[str]:
         """Place orders in one write and offer their events; returns their ids."""
         documents = [self._order(f"o-{len(self._orders) + n}") for n in range(count)]
-        await self._database.orders.insert_many(documents)
+        await self._insert(documents)
         for document in documents:
             self._orders[document["_id"]] = document
             self._emit(document["outbox"])
         return [document["_id"] for document in documents]
+
+    async def _insert(self, documents: list[Document]) -> None:
+        """Insert until all are known to be there; one's own order that is there already is success."""
+        while True:
+            try:
+                await self._database.orders.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                details = error.details or {}
+                others = [row for row in details["writeErrors"] if row["code"] != DUPLICATE_KEY]
+                if not others and not details["writeConcernErrors"]:
+                    return
+            except PyMongoError:
+                await asyncio.sleep(0.1)
+            else:
+                return
 
     async def go_on(self, count: int) -> None:
         """Pay, ship, refund or cancel orders at random."""

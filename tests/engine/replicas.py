@@ -1,0 +1,109 @@
+"""A replica set of three real nodes on this machine, whose primary can be deposed, killed and frozen."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pymongo
+from pymongo.errors import PyMongoError
+
+from rushlight.local import binaries
+from rushlight.local.process import Child, spawn
+
+ELECTION_TIMEOUT_MS = 1500
+START_SECONDS = 60.0
+
+
+class Replicas:
+    """Three nodes."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self.ports = [_free_port() for _ in range(3)]
+        self._nodes: dict[int, Child] = {}
+
+    @property
+    def url(self) -> str:
+        """Where a client finds all of them."""
+        return f"mongodb://{','.join(f'127.0.0.1:{port}' for port in self.ports)}/?replicaSet=three"
+
+    def start(self, port: int) -> None:
+        """Start one node, for the first time or again."""
+        folder = self._data / str(port)
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [
+            *(str(binaries.mongod()), "--dbpath", str(folder), "--replSet", "three", "--nounixsocket"),
+            *("--bind_ip", "127.0.0.1", "--port", str(port), "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        ]
+        self._nodes[port] = spawn("mongod", command, log=self._data / f"{port}.log")
+
+    def make(self) -> None:
+        """Make them a set and wait for its primary."""
+        for port in self.ports:
+            with pymongo.MongoClient[dict[str, Any]](f"mongodb://127.0.0.1:{port}/?directConnection=true") as client:
+                client.admin.command("ping")
+        members = [{"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(self.ports)]
+        settings = {"electionTimeoutMillis": ELECTION_TIMEOUT_MS, "heartbeatIntervalMillis": 500}
+        first = f"mongodb://127.0.0.1:{self.ports[0]}/?directConnection=true"
+        with pymongo.MongoClient[dict[str, Any]](first) as client:
+            client.admin.command("replSetInitiate", {"_id": "three", "members": members, "settings": settings})
+        self.primary()
+
+    def primary(self) -> int:
+        """The port of the primary, as soon as there is one."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(PyMongoError), pymongo.MongoClient[dict[str, Any]](self.url) as client:
+                client.admin.command("ping", read_preference=pymongo.ReadPreference.PRIMARY)
+                if client.primary is not None:
+                    return client.primary[1]
+        raise TimeoutError("no primary")
+
+    def depose(self) -> None:
+        """Let the primary step down, caught up or not."""
+        with suppress(PyMongoError), pymongo.MongoClient[dict[str, Any]](self.url) as client:
+            client.admin.command({"replSetStepDown": 2, "secondaryCatchUpPeriodSecs": 0, "force": True})
+
+    def kill(self, port: int) -> None:
+        """End a node with SIGKILL."""
+        self._nodes[port].kill()
+
+    def freeze(self, port: int) -> None:
+        """Stop a node where it stands."""
+        self._nodes[port].signal(signal.SIGSTOP)
+
+    def thaw(self, port: int) -> None:
+        """Let it go on."""
+        self._nodes[port].signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """End all nodes."""
+        for node in self._nodes.values():
+            node.kill()
+
+
+@contextmanager
+def replicas(data: Path) -> Iterator[Replicas]:
+    """Three nodes with a primary, for as long as the block runs."""
+    some = Replicas(data)
+    try:
+        for port in some.ports:
+            some.start(port)
+        some.make()
+        yield some
+    finally:
+        some.end()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -142,7 +142,7 @@ async def test_a_batch_with_bad_events(door: Door, database: Database) -> None:
 async def test_nothing_accepted_is_no_202(door: Door) -> None:
     """When all were turned away the answer says so, and is no promise."""
     answer = await door.send(event(type="order_paid"))
-    assert (answer.status, answer.body["accepted"]) == (200, 0)
+    assert (answer.status, answer.body["accepted"]) == (400, 0)
     assert (await door.send([], media_type=BATCH)).body == {"accepted": 0, "rejected": []}
     assert door.intake.pending == 0
 
@@ -230,15 +230,15 @@ async def test_preflight_and_methods(door: Door) -> None:
         (b"[1", 400),
         (b"nonsense", 400),
         (b"[" * 20_000, 400),
-        (b"{}", 200),
-        (b'{"id":1e400}', 200),
+        (b"{}", 400),
+        (b'{"id":1e400}', 400),
         (b'{"id":NaN}', 400),
-        (b'{"id":"\xff"}', 200),
+        (b'{"id":"\xff"}', 400),
         (b'{"id":"\\ud800"}', 400),
-        (json.dumps(LOGIN | {"time": "9999-12-31T23:59:59-23:59"}).encode(), 200),
-        (json.dumps(LOGIN | {"type": "own", "data": {"a": 2**63}}).encode(), 200),
-        (json.dumps(LOGIN | {"type": "$where", "data": {}}).encode(), 200),
-        (json.dumps(LOGIN | {"subject": "\0"}).encode(), 200),
+        (json.dumps(LOGIN | {"time": "9999-12-31T23:59:59-23:59"}).encode(), 400),
+        (json.dumps(LOGIN | {"type": "own", "data": {"a": 2**63}}).encode(), 400),
+        (json.dumps(LOGIN | {"type": "$where", "data": {}}).encode(), 400),
+        (json.dumps(LOGIN | {"subject": "\0"}).encode(), 400),
     ],
 )
 async def test_bad_input_is_never_our_error(door: Door, body: bytes, status: int) -> None:

@@ -7,6 +7,7 @@ import platform
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -152,7 +153,14 @@ def test_disk_that_fills_up(own: Settings, tmp_path: Path) -> None:
     supervising = spawn("supervisor", in_own_mounts(small_disk(own.data, 8192)), log=log, environment=child_env(own))
     inside = Path(f"/proc/{supervising.pid}/root{own.data}")
     wait_for((inside / "instance.json").exists)
-    url = f"mongodb://{quote(str(inside / 'run' / 'mongodb-27017.sock'), safe='')}/?directConnection=true"
+    with tempfile.TemporaryDirectory() as short:  # a socket's path may not be longer than 107 bytes
+        run = Path(short) / "run"
+        run.symlink_to(inside / "run")
+        url = f"mongodb://{quote(str(run / 'mongodb-27017.sock'), safe='')}/?directConnection=true"
+        _fills_up(own, inside, url, supervising, log)
+
+
+def _fills_up(own: Settings, inside: Path, url: str, supervising: Child, log: Path) -> None:
     assert written(url)
     filler = inside / "filler"
     with pytest.raises(OSError, match="No space left"):

@@ -124,3 +124,16 @@ async def test_a_claim_keeps_the_place(database: Database) -> None:
     expected = Position(partition=5, epoch=2, n=7, commit="c", seq=70, generation="g", entry="1-2")
     assert await Positions(database).claim(5, 2) == expected
     assert await Positions(database).read(5) == expected
+
+
+async def test_the_lease_of_a_dead_owner_ends_before_its_time(database: Database) -> None:
+    """What is known to be dead is expired at once and no longer counted; everybody else keeps what they hold."""
+    gone, alive, taker = (Leases(database, name, 60.0) for name in ("gone", "alive", "taker"))
+    for owner, partition in ((gone, 0), (alive, 1)):
+        await owner.heartbeat()
+        assert await owner.take(partition, uuid4()) == 1
+    assert await taker.take(0, uuid4()) is None
+    await taker.expire(lambda name: name == "gone")
+    assert await taker.survey() == (1, {1})
+    assert await taker.take(0, uuid4()) == 2
+    assert await taker.take(1, uuid4()) is None

@@ -6,6 +6,7 @@ document ``{_id: "worker:ID", expiresAt}``, by which workers know their fair sha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -46,6 +47,20 @@ class Leases:
         documents = await live.to_list()
         workers = sum(1 for document in documents if isinstance(document["_id"], str))
         return workers, {document["_id"] for document in documents if document.get("owner")}
+
+    async def expire(self, is_dead: Callable[[str], bool]) -> None:
+        """End the leases of owners that are known to be dead, before their time.
+
+        A mistake costs a live owner its lease, never correctness: its next commit is fenced.
+
+        Args:
+            is_dead: whether the worker of this name is certainly gone.
+        """
+        workers = self._leases.find({"_id": {"$regex": f"^{WORKER}"}, "$expr": {"$gt": ["$expiresAt", "$$NOW"]}})
+        names = [str(document["_id"]).removeprefix(WORKER) async for document in workers]
+        for name in filter(is_dead, names):
+            theirs = {"$or": [{"owner": name}, {"_id": f"{WORKER}{name}"}]}
+            await self._leases.update_many(theirs, [{"$set": {"expiresAt": "$$NOW"}}])
 
     async def take(self, partition: int, session: UUID) -> int | None:
         """Take a partition that nobody holds.

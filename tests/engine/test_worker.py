@@ -62,6 +62,21 @@ async def test_a_hundred_without_redis(database: Database, brisk: Settings) -> N
     assert await audit(database, shop.acknowledged) == []
 
 
+async def test_orders_in_a_mongodb_of_their_own(appender: Appender, brisk: Settings, failing_url: str) -> None:
+    """Outboxes are read and cleared where the orders live; journal and figures stand in the other one."""
+    apart = msgspec.structs.replace(brisk, orders_mongo_url=failing_url)
+    database = await Database.connect(apart, role="test")
+    shop = Shop(database, appender, seed=2, loss=0.3)
+    async with working(apart):
+        await shop.place(30)
+        await shop.go_on(30)
+        await settled(database, shop.acknowledged)
+    assert await audit(database, shop.acknowledged) == []
+    assert await database.client[database.name]["orders"].count_documents({}) == 0
+    await database.orders_client.drop_database(database.name)
+    await database.close()
+
+
 async def test_lost_on_the_fast_path(database: Database, appender: Appender, brisk: Settings) -> None:
     """With every second offer lost, gaps are filled and leftovers swept; nothing is missed, nothing out of order."""
     shop = Shop(database, appender, seed=3, loss=0.5)
@@ -231,17 +246,17 @@ async def test_pages_too_large_for_their_time(
     database: Database, appender: Appender, brisk: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page that never comes in time is asked for in pieces that do, instead of again and again as a whole."""
-    monkeypatch.setattr(stream, "CALL_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(stream, "CALL_TIMEOUT_SECONDS", 0.005)
     monkeypatch.setattr(module, "BUSY_SWEEP_SECONDS", 0.001)
     shop = Shop(database, appender)
-    events = [shop.seen("v-1") for _ in range(200)]
+    events = [shop.seen("v-1") for _ in range(100)]
     for event in events:
         event.payload["note"] = "x" * 100_000
     for start in range(0, len(events), 50):
         await shop.send(events[start : start + 50])
     async with working(brisk):
         await settled(database, events)
-    assert await database.journal.count_documents({}) == 200
+    assert await database.journal.count_documents({}) == 100
 
 
 def held(workers: list[Worker]) -> list[int]:

@@ -27,7 +27,7 @@ from rushlight.local.reports import Sink
 from rushlight.settings import ENV_WHOLE, Settings
 
 ROLE_COMMAND = (sys.executable, "-P", "-m", "rushlight.app")
-WORKER_NICE = 5  # on a shared machine the checkout comes first
+WORKER_NICE = 10  # on a shared machine the checkout comes first
 POLL_SECONDS = 0.02
 PING_SECONDS = 1.0
 SERVER_START_SECONDS = 150.0

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,14 @@ COLUMNS = {
     "amount": "sales_value",
     "discount": "coupon_disc",
 }
-YEAR = "from=2016-01-01T00:00Z&to=2018-12-31T00:00Z"
-PRODUCTS_PAGE = 500
+YEAR = "from=2016-12-01T00:00Z&to=2018-02-01T00:00Z"
+MONTHS = [
+    "2016-12-01T00:00Z",
+    *(f"2017-{month:02d}-01T00:00Z" for month in range(1, 13)),
+    "2018-01-01T00:00Z",
+    "2018-02-01T00:00Z",
+]
+MAX_PRODUCTS = 100_000
 IMPORT_SECONDS = 1200
 SAMPLE_SECONDS = 0.5
 CENTS = Decimal("0.01")
@@ -138,12 +145,12 @@ def read_figures(instance: Rushlight) -> dict[str, Sums]:
 
 
 def _all_products(api: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    while True:
-        page = get_json(f"{api}/products?{YEAR}&limit={PRODUCTS_PAGE}&offset={len(found)}")
-        found += [product["currencies"]["USD"] for product in page["products"]]
-        if len(found) >= page["total"] or not page["products"]:
-            return found
+    """Every product's sales, month by month: a year at once is a second and a half of MongoDB for each month in it."""
+    return [
+        product["currencies"]["USD"]
+        for start, end in pairwise(MONTHS)
+        for product in get_json(f"{api}/products?from={start}&to={end}&limit={MAX_PRODUCTS}")["products"]
+    ]
 
 
 def _lifetime_values(instance: Rushlight) -> Sums:

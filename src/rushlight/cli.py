@@ -19,8 +19,6 @@ import msgspec
 from rushlight.errors import RushlightError
 from rushlight.settings import DEFAULT_SHOP, Settings
 
-NOT_WELL = 3
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

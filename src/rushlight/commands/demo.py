@@ -15,6 +15,7 @@ import aiohttp
 import click
 import msgspec
 
+from rushlight.commands import NOT_WELL
 from rushlight.commands.children import make_key
 from rushlight.demo.chaos import CALM_SECONDS, Chaos
 from rushlight.demo.sale import OPENING_SECONDS, Sale
@@ -22,7 +23,6 @@ from rushlight.demo.shop import Shop
 from rushlight.local import Instance, default_roles, running, stopped_by_signals
 from rushlight.settings import DEFAULT_SHOP, Settings
 
-NOT_WELL = 3
 SETTLE_SECONDS = 60.0
 POLL_SECONDS = 0.25
 REPORT_SECONDS = 5.0

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from rushlight.commands import NOT_WELL
 from rushlight.commands.session import opened
 from rushlight.events.money import to_text
 from rushlight.ingest.history.columns import parse_mapping
@@ -19,7 +20,6 @@ from rushlight.ingest.history.sending import Progress
 from rushlight.ingest.intake import Intake
 from rushlight.settings import Settings
 
-NOT_WELL = 3
 MAX_SHOWN_FAULTS = 10
 PHASES = {"reading": "Reading", "sending": "Sending orders", "settling": "Settling"}
 

@@ -7,12 +7,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from rushlight.commands import NOT_WELL
 from rushlight.commands.session import opened
 from rushlight.settings import Settings
 from rushlight.store.ledger import Counts, Ledger, read
 from rushlight.store.recount import verify as recounted
 
-NOT_WELL = 3
 COLUMNS = ("acknowledged", "stored", "duplicate", "parked", "dropped", "pending", "rejected")
 
 

@@ -212,6 +212,8 @@ class Delivery:
             await self.figures.publish(checked_at, cut=cut)
         elif self.figures.changed and not self.figures.pending:
             await self.figures.publish(await self.figures.time())
+        # Whoever found out that they are settled: a full log in which nothing is open has to make room as well.
+        self.log.drop_settled()
 
     async def _pass(self, *, thorough: bool = False) -> None:
         before = self.figures.pending
@@ -222,7 +224,6 @@ class Delivery:
             self._unsent.set()
         if self.figures.pending < before:
             self._note_settled()
-        self.log.drop_settled()
         self._pass_seconds = PASS_SECONDS if found else min(1.5 * self._pass_seconds, MAX_PASS_SECONDS)
 
 

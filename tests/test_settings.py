@@ -49,6 +49,16 @@ def test_set_but_empty_is_not_given() -> None:
     assert Settings.load(environment={"RUSHLIGHT_REDIS_URL": "", "RUSHLIGHT_PORT": ""}) == Settings()
 
 
+def test_modules_from_everywhere(tmp_path: Path) -> None:
+    """A list in the file, names between commas in the environment, repeated flags; an empty variable is not given."""
+    file = tmp_path / "mine.toml"
+    file.write_text('modules = ["shop.mail"]\n')
+    assert Settings.load(file, {}).modules == ("shop.mail",)
+    assert Settings.load(file, {"RUSHLIGHT_MODULES": "one, two.three,"}).modules == ("one", "two.three")
+    assert Settings.load(file, {"RUSHLIGHT_MODULES": "one"}, modules=("flag",)).modules == ("flag",)
+    assert Settings.load(file, {"RUSHLIGHT_MODULES": ""}, modules=None).modules == ("shop.mail",)
+
+
 def test_other_variables_are_let_be() -> None:
     """Only ``RUSHLIGHT_`` and a setting's name count, and the hand-over to children is no setting."""
     environment = {"MY_RUSHLIGHT_PORT": "1", "RUSHLIGHT_SETTINGS": "{}", "RUSHLIGHT_COLOUR": "red", "PORT": "1"}
@@ -72,6 +82,9 @@ def test_other_variables_are_let_be() -> None:
         ({}, {"database": "a.b"}, "database"),
         ({}, {"database": ""}, "database"),
         ({}, {"database": "x" * 64}, "database"),
+        ({}, {"modules": ["my-shop"]}, "my-shop"),
+        ({}, {"modules": ["shop..mail"]}, "shop..mail"),
+        ({"RUSHLIGHT_MODULES": "shop/mail.py"}, {}, "shop/mail.py"),
         ({}, {"shops": {"Berlin": {}}}, "Berlin"),
         ({}, {"shops": {"a/b": {}}}, "a/b"),
         ({}, {"shops": {"berlin": {"time_zone": "Mars/Base"}}}, "Mars/Base"),

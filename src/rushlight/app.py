@@ -17,6 +17,7 @@ import uvloop
 
 from rushlight.errors import RushlightError
 from rushlight.local.ports import listener
+from rushlight.modules import import_modules
 from rushlight.settings import Settings
 
 KEEP_ALIVE_SECONDS = 65
@@ -36,6 +37,7 @@ async def worker(settings: Settings) -> None:
     from rushlight.ingest.adopter import Adopter
     from rushlight.store.database import Database
 
+    import_modules(settings.modules)
     database = await Database.connect(settings, role="worker")
     working = Worker(database, settings)
     adopter = Adopter(database, settings.redis_url or "", settings.path / "wal")

@@ -84,6 +84,18 @@ def run(main: Coroutine[Any, Any, int | None]) -> None:
         sys.exit(code)
 
 
+def _given(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...] | None:
+    return value or None
+
+
+modules_option = click.option(
+    "--module",
+    "modules",
+    multiple=True,
+    metavar="NAME",
+    callback=_given,
+    help="Import this Python module of yours: its events, projections and subscriptions; repeatable.",
+)
 port_option = click.option(
     "--port", type=int, metavar="N", help="Port of the board [default: 8000]; 0 is any free one."
 )
@@ -94,6 +106,7 @@ shop_option = click.option("--shop", default=DEFAULT_SHOP, show_default=True, me
 @cli.command()
 @click.option("--orders", is_flag=True, default=None, help="Also start the reference order service, on port + 1.")
 @click.option("--workers", type=int, metavar="N", help="Worker processes [default: 1].")
+@modules_option
 @port_option
 @with_settings
 def up(settings: Settings, **flags: Any) -> None:
@@ -135,10 +148,11 @@ def live(settings: Settings, port: int | None) -> None:
 
 
 @cli.command()
+@modules_option
 @with_settings
-def worker(settings: Settings) -> None:
-    """Commit events and figures; any number of workers share the partitions."""
-    _alone("worker", settings)
+def worker(settings: Settings, modules: tuple[str, ...] | None) -> None:
+    """Commit events and figures, and run reactions; any number of workers share the partitions."""
+    _alone("worker", changed(settings, modules=modules))
 
 
 def _alone(role: str, settings: Settings) -> None:

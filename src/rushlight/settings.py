@@ -48,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         mongo_cache_mb, redis_memory_mb: caps of the embedded servers.
         wal_bytes: cap of one write-ahead log.
         hosts: host names, beside loopback's, under which a proxy in front serves the board.
+        modules: Python modules of your own (dotted names) that workers import at their start, so that your events,
+            projections and subscriptions are known; in the environment separated by commas.
         lease_ttl_seconds: after this long without a heartbeat a partition may be taken.
         shops: the shops by id; ``default`` always exists.
     """
@@ -66,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis_memory_mb: int = 256
     wal_bytes: int = 1 << 30
     hosts: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
     lease_ttl_seconds: float = 10.0
     shops: dict[str, Shop] = msgspec.field(default_factory=lambda: {DEFAULT_SHOP: Shop()})
 
@@ -133,7 +136,10 @@ def _from_toml(path: Path | None) -> dict[str, Any]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     scalars = {name for name in Settings.__struct_fields__ if name not in ("shops", "hosts")}
     found = {name: environment.get(ENV_PREFIX + name.upper()) for name in scalars}
-    return {name: value for name, value in found.items() if value}  # set but empty counts as not given
+    given: dict[str, Any] = {name: value for name, value in found.items() if value}  # set but empty is not given
+    if "modules" in given:
+        given["modules"] = [name.strip() for name in given["modules"].split(",") if name.strip()]
+    return given
 
 
 def _check(settings: Settings) -> None:
@@ -153,6 +159,9 @@ def _check(settings: Settings) -> None:
         raise SetupError(
             f"setting database must be 1 to {MAX_DATABASE_NAME} letters, digits, _ and -, not {settings.database!r}"
         )
+    for module in settings.modules:
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise SetupError(f"setting modules must be dotted names of Python modules, not {module!r}")
     for name, shop in settings.shops.items():
         if not SHOP_ID.match(name):
             raise SetupError(f"shop id {name!r} must be lower-case letters, digits and hyphens, at most 63 of them")

@@ -9,6 +9,7 @@ import msgspec
 from rushlight.app import run
 from rushlight.local import read, serve
 from rushlight.local.check import check_servers
+from rushlight.modules import require_modules
 from rushlight.settings import Settings
 
 
@@ -19,12 +20,14 @@ def alone(role: str, settings: Settings) -> int:
         The exit code.
     """
     try:
+        require_modules(settings.modules)
         if settings.redis_url and settings.mongo_url:
             check_servers(settings)
             return run(role, settings)
         instance = read(settings.data)
         if instance is not None:
-            return run(role, msgspec.structs.replace(instance.settings, port=settings.port))
+            own = {"port": settings.port, "modules": settings.modules or instance.settings.modules}
+            return run(role, msgspec.structs.replace(instance.settings, **own))
         asyncio.run(serve(settings, (role,)))
     except KeyboardInterrupt:
         pass  # the way to stop it, and it has stopped

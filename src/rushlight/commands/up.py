@@ -11,6 +11,7 @@ import click
 
 from rushlight.commands.children import make_key
 from rushlight.local import Instance, default_roles, running, stopped_by_signals
+from rushlight.modules import require_modules
 from rushlight.settings import Settings
 
 EVENT = {
@@ -25,6 +26,7 @@ EVENT = {
 
 async def up(settings: Settings) -> None:
     """Run until a signal."""
+    require_modules(settings.modules)
     await run_until_stopped(settings, introduce)
 
 

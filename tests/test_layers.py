@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "rushlight"
-ANYWHERE = {"errors", "settings"}
+ANYWHERE = {"errors", "settings", "logs", "metrics"}
 MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "bus": {"events"},

@@ -15,6 +15,7 @@ from typing import Any
 
 import uvloop
 
+from rushlight import logs
 from rushlight.errors import RushlightError
 from rushlight.local.ports import listener
 from rushlight.modules import import_modules
@@ -95,6 +96,7 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
         # Compressing each viewer's copy of a frame would cost more than all the rest of sending it.
         ws_per_message_deflate=False,
         lifespan="on",
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -126,11 +128,16 @@ ROLES: dict[str, Callable[[Settings], Awaitable[None]]] = {
 
 def run(role: str, settings: Settings) -> int:
     """Run one role in this process; 1 when it cannot start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.setup(role, settings.log_format)
     try:
         uvloop.run(ROLES[role](settings))  # type: ignore[arg-type]
     except RushlightError as error:
-        sys.stderr.write(f"rushlight {role}: {error}\n")
+        sys.stderr.write(logs.redacted(f"rushlight {role}: {error}\n"))
+        return 1
+    except Exception as error:
+        # The traceback for the log; then one line that names the error, for the supervisor's report.
+        logging.getLogger(__name__).critical("ended by an error", exc_info=error)
+        sys.stderr.write(logs.redacted(f"rushlight {role}: {type(error).__name__}: {error}\n"))
         return 1
     return 0
 

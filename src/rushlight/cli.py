@@ -38,7 +38,9 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except RushlightError as error:
-        click.echo(f"rushlight: {error}", err=True)
+        from rushlight.logs import redacted
+
+        click.echo(redacted(f"rushlight: {error}"), err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

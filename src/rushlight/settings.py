@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -51,6 +51,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         modules: Python modules of your own (dotted names) that workers import at their start, so that your events,
             projections and subscriptions are known; in the environment separated by commas.
         lease_ttl_seconds: after this long without a heartbeat a partition may be taken.
+        log_format: ``json``, one object a line; ``text``; ``auto``: text on a terminal and JSON elsewhere.
+        status_port: loopback port on which a worker or relay answers ``/health/*``; None: no such port.
+        relay_from: ``DATABASE.COLLECTION`` of the orders that ``rushlight relay`` moves [default: DATABASE.orders].
         shops: the shops by id; ``default`` always exists.
     """
 
@@ -70,6 +73,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hosts: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     lease_ttl_seconds: float = 10.0
+    log_format: Literal["auto", "json", "text"] = "auto"
+    status_port: int | None = None
+    relay_from: str | None = None
     shops: dict[str, Shop] = msgspec.field(default_factory=lambda: {DEFAULT_SHOP: Shop()})
 
     @property
@@ -151,10 +157,12 @@ def _check(settings: Settings) -> None:
         "redis_memory_mb": (16, 1 << 20),
         "wal_bytes": (1 << 20, 1 << 40),
         "lease_ttl_seconds": (1, 600),
+        "status_port": (0, 65535),
     }
     for name, (low, high) in ranges.items():
-        if not low <= getattr(settings, name) <= high:
-            raise SetupError(f"setting {name} must be from {low} to {high}, not {getattr(settings, name)}")
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            raise SetupError(f"setting {name} must be from {low} to {high}, not {value}")
     if not DATABASE_NAME.match(settings.database):
         raise SetupError(
             f"setting database must be 1 to {MAX_DATABASE_NAME} letters, digits, _ and -, not {settings.database!r}"

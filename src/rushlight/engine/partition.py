@@ -20,6 +20,7 @@ from rushlight.engine.commit import Committer, Refused, Work, next_position
 from rushlight.engine.folding import Folded, Folder, Poison
 from rushlight.errors import Rejected, Retryable, Unavailable
 from rushlight.events.envelope import now
+from rushlight.logs import bind
 from rushlight.projections.behaviour import Behaviour
 from rushlight.projections.money import Money
 from rushlight.store.clearing import Clearing
@@ -97,6 +98,7 @@ class PartitionOwner:
             Fenced: a newer owner has it, or what was committed last is not known; whoever owns it next starts from
                 the position.
         """
+        bind(partition=self._position.partition)
         read: asyncio.Task[Page] | None = None
         stop = asyncio.create_task(self._stopping.wait())
         try:

@@ -46,12 +46,18 @@ def test_killed_three_times_in_mid_sale_and_right_afterwards(tmp_path: Path) -> 
         _await_no_survivors(data)
     verdict = _demo(data, "--count", "30", "--seed", "9", "--exit")
     out, err = verdict.communicate(timeout=DEADLINE_SECONDS)
-    assert verdict.returncode == 0, f"{out}\n{err}"
+    assert verdict.returncode == 0, f"{out}\n{err}\n{_logs(data)}"
     ledger = _run("ledger", "--json", "--verify", "--data", str(data))
     assert json.loads(ledger)["balanced"] is True
     assert json.loads(ledger)["total"]["pending"] == 0
     _compare_with_the_orders(data)
     assert _survivors(data) == []
+
+
+def _logs(data: Path) -> str:
+    """The end of what each process wrote, for whoever has to find out."""
+    files = [path for path in sorted((data / "log").glob("*.log")) if path.stem not in {"mongod", "valkey"}]
+    return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in files)
 
 
 def _demo(data: Path, *options: str) -> subprocess.Popen[str]:

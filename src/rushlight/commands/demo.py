@@ -117,7 +117,18 @@ class _Show:
             f"Ledger: {total['acknowledged']} acknowledged = {total['stored']} stored + {total['duplicate']} duplicate"
             f" + {total['parked']} parked + {total['dropped']} dropped + {total['pending']} pending: {verdict}"
         )
+        if not is_at_rest(ledger):
+            self._explain(ledger)
         return 0 if agree and is_at_rest(ledger) else NOT_WELL
+
+    @staticmethod
+    def _explain(ledger: dict[str, Any]) -> None:
+        """Which books do not agree, or whose author is not heard of."""
+        for name, counts in ledger["sources"].items():
+            if not is_at_rest({"balanced": True, "total": counts}):
+                click.echo(f"  {name}: " + ", ".join(f"{count} {column}" for column, count in counts.items()))
+        for log in ledger["unreachable"]:
+            click.echo(f"  log {log} is not heard of")
 
     async def _settled_ledger(self) -> dict[str, Any]:
         ledger: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from rushlight.errors import Unavailable
 from rushlight.ingest.log.delivery import Delivery
 from rushlight.ingest.log.holding import Undeliverable, deliver, lock_log, take_over
 from rushlight.ingest.log.registry import host, identity, partitions_of
+from rushlight.steady import steadily
 from rushlight.store.database import Database
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Adopter:
 
     def start(self) -> None:
         """Begin to look, every three seconds."""
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(steadily(self._run))
 
     async def stop(self) -> None:
         """Let go of everything; what is pending stays in its log."""

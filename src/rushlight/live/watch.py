@@ -13,6 +13,7 @@ from typing import Protocol
 from rushlight.errors import Unavailable
 from rushlight.live.frames import Frames
 from rushlight.live.picture import Painter, Picture
+from rushlight.steady import steadily
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Watch:
     def start(self) -> None:
         """Begin to watch."""
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = asyncio.create_task(steadily(self._run))
 
     async def stop(self) -> None:
         """Cease to watch."""

@@ -17,6 +17,7 @@ from rushlight.ingest.log.figures import Figures
 from rushlight.ingest.log.sender import Sender
 from rushlight.ingest.log.settling import Settling
 from rushlight.ingest.log.wal import Call, WriteAheadLog
+from rushlight.steady import steadily
 from rushlight.store.database import Database
 
 logger = logging.getLogger(__name__)
@@ -53,8 +54,7 @@ class Delivery:
 
     def start(self) -> None:
         """Begin to send, to look up what is settled, and to publish the figures."""
-        self._unsent.set()
-        self._tasks = [asyncio.create_task(self._send_all()), asyncio.create_task(self._watch())]
+        self._tasks = [asyncio.create_task(steadily(work)) for work in (self._send_all, self._watch)]
 
     async def settled(self) -> None:
         """Wait until everything that is on disk now has its terminal record."""
@@ -125,6 +125,7 @@ class Delivery:
 
     async def _send_all(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS
+        self._unsent.set()
         while True:
             await self._unsent.wait()
             self._unsent.clear()

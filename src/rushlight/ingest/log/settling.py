@@ -137,7 +137,7 @@ class Settling:
         positions = await self._positions.all()
         late: set[int] = set()
         found = False
-        for partition, track in self._tracks.items():
+        for partition, track in list(self._tracks.items()):  # a partition's first record may be sent meanwhile
             reached = track.reached(positions.get(partition))
             if thorough:
                 await self._look_ahead(partition, track, reached, positions.get(partition))

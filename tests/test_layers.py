@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "rushlight"
-ANYWHERE = {"errors", "settings", "logs", "metrics"}
+ANYWHERE = {"errors", "failpoints", "logs", "metrics", "settings"}
 MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "bus": {"events"},

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from rushlight import logs
+from rushlight import failpoints, logs
 from rushlight.errors import RushlightError
 from rushlight.local.ports import listener
 from rushlight.modules import import_modules
@@ -130,6 +130,7 @@ def run(role: str, settings: Settings) -> int:
     """Run one role in this process; 1 when it cannot start."""
     logs.setup(role, settings.log_format)
     try:
+        failpoints.arm(settings)
         uvloop.run(ROLES[role](settings))  # type: ignore[arg-type]
     except RushlightError as error:
         sys.stderr.write(logs.redacted(f"rushlight {role}: {error}\n"))

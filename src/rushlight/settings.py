@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         status_port: loopback port on which a worker or relay answers ``/health/*``; None: no such port.
         relay_from: ``DATABASE.COLLECTION`` of the orders that ``rushlight relay`` moves [default: DATABASE.orders].
         shops: the shops by id; ``default`` always exists.
+        failpoints: places where a process dies, fails or pauses (see `rushlight.failpoints`); refused without
+            testing. testing: whether this instance may be broken on purpose.
     """
 
     data: str = "rushlight-data"
@@ -77,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     status_port: int | None = None
     relay_from: str | None = None
     shops: dict[str, Shop] = msgspec.field(default_factory=lambda: {DEFAULT_SHOP: Shop()})
+    failpoints: str = ""
+    testing: bool = False
 
     @property
     def path(self) -> Path:
@@ -163,6 +167,8 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and not low <= value <= high:
             raise SetupError(f"setting {name} must be from {low} to {high}, not {value}")
+    if settings.failpoints and not settings.testing:
+        raise SetupError("setting failpoints makes processes die and is only for tests: remove it")
     if not DATABASE_NAME.match(settings.database):
         raise SetupError(
             f"setting database must be 1 to {MAX_DATABASE_NAME} letters, digits, _ and -, not {settings.database!r}"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rushlight.errors import Rejected
 from rushlight.events.envelope import Envelope, decode
 from rushlight.events.event import event_type, validate
+from rushlight.failpoints import at
 from rushlight.store.journal import Journal
 from rushlight.store.outbox import ORIGIN, OutboxReader
 
@@ -187,6 +188,7 @@ class Sorter:
         if not gaps:
             return
         leftovers = await self._outbox.of_orders([aggregate_id for _, aggregate_id in gaps], self._partition)
+        at("gap.read")
         arrived = [(f"{ORIGIN}{row.order_id}:{row.number}", row.data) for row in leftovers]
         for candidate in await self._fresh(arrived, batch, seen):
             aggregate = _aggregate(candidate.event)

@@ -26,6 +26,7 @@ from rushlight.engine.batch import Batch, Outcome
 from rushlight.engine.folding import Folded
 from rushlight.errors import Fenced, Retryable
 from rushlight.events.envelope import now
+from rushlight.failpoints import at
 from rushlight.store import bulk
 from rushlight.store.accounts import account_of
 from rushlight.store.database import Database, Document
@@ -137,14 +138,19 @@ class Committer:
             max_commit_time_ms=MAX_COMMIT_MS,
         )
         async with transaction:
+            at("commit.begun")
             await self._move(before, work)
+            at("commit.position")
             if work.journal:
                 await self._database.journal.insert_many(work.journal, session=self._session)
+            at("commit.journal")
             for collection, inserts, updates in work.folded:
                 if inserts:
                     await collection.insert_many(inserts, ordered=False, session=self._session)
                 await bulk.update(collection, updates, session=self._session)
+            at("commit.projections")
             await self._account(before.partition, work)
+            at("commit.ledger")
 
     async def _move(self, before: Position, work: Work) -> None:
         after = work.position
@@ -171,6 +177,7 @@ class Committer:
                 columns.setdefault(source, Counter())[outcome.kind] += 1
         records = [{"q": {"_id": d.pop("_id")}, "u": {"$setOnInsert": d}, "upsert": True} for d in documents]
         await bulk.update(self._database.outcomes, bulk.encode(records), session=self._session)
+        at("commit.outcomes")
         counts = [
             {
                 "q": {"_id": f"{partition:02d}/{source}"},

@@ -20,6 +20,7 @@ from rushlight.engine.commit import Committer, Refused, Work, next_position
 from rushlight.engine.folding import Folded, Folder, Poison
 from rushlight.errors import Rejected, Retryable, Unavailable
 from rushlight.events.envelope import now
+from rushlight.failpoints import at
 from rushlight.logs import bind
 from rushlight.projections.behaviour import Behaviour
 from rushlight.projections.money import Money
@@ -146,6 +147,7 @@ class PartitionOwner:
             await self._begin_generation(page.generation)
             return
         if page.entries:
+            at("batch.read")
             partition = self._position.partition
             arrived = [(f"s:{partition}:{entry.id}", entry.data) for entry in page.entries]
             for chunk in _chunks(arrived):
@@ -156,7 +158,9 @@ class PartitionOwner:
         """The stream was lost and begun anew: start from what is there; repeats are found out by their ids."""
         if self._position.generation:
             log.warning("partition %d: the stream was lost, reading it from its start", self._position.partition)
+        at("generation.lost")
         await self._commit(Batch(), [], [], generation, FIRST_ENTRY)
+        at("generation.begun")
 
     def _sweep_due(self) -> float:
         interval = OUTAGE_SWEEP_SECONDS if self._outage else IDLE_BLOCK_SECONDS
@@ -170,6 +174,7 @@ class PartitionOwner:
             return
         before = None if self._outage else self._stream_time() - LEFTOVER_AGE
         leftovers = await self._outbox.leftovers(self._position.partition, before=before)
+        at("sweep.read")
         arrived = [(f"{ORIGIN}{row.order_id}:{row.number}", row.data) for row in leftovers]
         for chunk in _chunks(arrived):
             await self._process(arrived[chunk], self._position.generation, self._position.entry)
@@ -207,9 +212,11 @@ class PartitionOwner:
             batch = await self._sorter.sort(arrived)
             if poison:
                 batch.park_all(poison)
+            at("batch.sorted")
             try:
                 async with self._turn:
                     folded, journal = await self._fold(batch)
+                    at("batch.folded")
                     await self._commit(batch, folded, journal, generation, entry)
             except Retryable as error:
                 log.warning("partition %d sorts a batch again: %s", self._position.partition, error)
@@ -250,25 +257,31 @@ class PartitionOwner:
             return
         after = next_position(before, events=len(batch.accepted), generation=generation, entry=entry)
         await self._committer.commit(before, Work.of(after, batch, folded, journal, [f.name for f in self._folders]))
+        at("batch.committed")
         self._position = after
         self._last_commit = asyncio.get_running_loop().time()
         self._sorter.committed(batch)
 
     async def _after_commit(self, batch: Batch) -> None:
         # A crash before the clearing is harmless: what is still in an outbox is found settled and cleared then.
+        at("batch.remembered")
         self._clearing.add(batch.origins())
+        at("batch.noted")
         if batch.accepted:
             shops = sorted({candidate.event.shop for candidate in batch.accepted})
             change = Change(self._position.partition, self._position.seq, shops)
             await self._broadcaster.committed(change, [(c.event.name, c.data) for c in batch.accepted])
+            at("batch.told")
 
     async def _trim_if_due(self) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() - self._last_trim < TRIM_INTERVAL_SECONDS:
             return
         self._last_trim = loop.time()
+        at("trim.before")
         with suppress(Unavailable):
             await self._reader.trim(self._position.entry)
+        at("trim.after")
 
 
 def _chunks(arrived: Sequence[Arrival]) -> Iterator[slice]:

@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 from rushlight.bus.broadcast import Broadcaster
 from rushlight.engine.partition import PartitionOwner
 from rushlight.errors import Fenced
+from rushlight.failpoints import at
 from rushlight.settings import Settings
 from rushlight.store.clearing import Clearing
 from rushlight.store.database import Database
@@ -89,6 +90,7 @@ class Worker:
 
     async def _round(self) -> None:
         mine = await self._leases.heartbeat()
+        at("lease.beaten")
         await self._let_go({p for p, held in self._held.items() if p not in mine or held.task.done()})
         # Taken by an earlier round that failed before anybody worked on them: nobody else could take them.
         for partition in mine - self._held.keys():
@@ -124,11 +126,13 @@ class Worker:
         epoch = await self._leases.take(partition, _session_id(session))
         if epoch is None:
             return None
+        at("lease.ready")
         try:
             position = await self._positions.claim(partition, epoch)
         except Fenced as fenced:
             log.warning("worker %s cannot own partition %d: %s", self.name, partition, fenced)
             return None
+        at("lease.claimed")
         parked = await Journal(self._database, latest=True).parked(partition)
         log.info("worker %s owns partition %d at epoch %d", self.name, partition, epoch)
         return PartitionOwner(
@@ -162,8 +166,10 @@ class Worker:
                     await self._leases.end(_session_id(held.session))
                 await held.session.end_session()
             if not self._stopping.is_set():
+                at("lease.drained")
                 with suppress(PyMongoError):
                     await self._leases.release(partition)
+                at("lease.released")
 
     async def _leave(self) -> None:
         await self._drain(list(self._held.values()))

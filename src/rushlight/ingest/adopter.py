@@ -11,6 +11,7 @@ from pathlib import Path
 from pymongo.errors import PyMongoError
 
 from rushlight.errors import Unavailable
+from rushlight.failpoints import at
 from rushlight.ingest.log.delivery import Delivery
 from rushlight.ingest.log.holding import Undeliverable, deliver, lock_log, take_over
 from rushlight.ingest.log.registry import host, identity, partitions_of
@@ -89,6 +90,7 @@ class Adopter:
         held = lock_log(directory)
         if held is None:
             return
+        at("adopt.locked")
         try:
             known_as, partitions = await identity(self._database), await partitions_of(self._database)
         except BaseException:
@@ -102,12 +104,14 @@ class Adopter:
             return
         if log is None:
             return
+        at("adopt.read")
         try:
             delivery = await deliver(log, self._database, self._redis_url)
         except PyMongoError:
             await log.close()
             raise
         logger.info("log %s was left behind with %d records pending: adopted", log.id, delivery.figures.pending)
+        at("adopt.registered")
         delivery.start()
         self._adopted[directory] = delivery
 

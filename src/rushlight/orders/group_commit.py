@@ -17,6 +17,7 @@ from bson.errors import BSONError
 from pymongo.errors import PyMongoError
 
 from rushlight.errors import Retryable, RushlightError, Unavailable
+from rushlight.failpoints import at
 from rushlight.store.database import Collection, Document
 
 DEADLINE_SECONDS = 2.0
@@ -167,6 +168,7 @@ class GroupCommit:
 
     async def _attempt(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Insert once and tell who can be told; returns those whose result is still unknown."""
+        at("order.received")
         reply: dict[str, Any] = await self._database.command(
             {
                 "insert": self._orders.name,
@@ -175,6 +177,7 @@ class GroupCommit:
                 "writeConcern": WRITE_CONCERN,
             }
         )
+        at("order.stored")
         if "writeConcernError" in reply:
             return _doubt(batch, reply["writeConcernError"])
         errors = {error["index"]: error for error in reply.get("writeErrors", ())}

@@ -23,6 +23,7 @@ from rushlight.errors import Conflict, Rejected, Retryable
 from rushlight.events.catalogue import Item, OrderCreated, Purchase
 from rushlight.events.envelope import now
 from rushlight.events.event import Event
+from rushlight.failpoints import at
 from rushlight.orders.group_commit import DEADLINE_SECONDS, GroupCommit
 from rushlight.orders.life import CREATED, life_of, view
 from rushlight.orders.operations import Change, Decision, Done
@@ -76,6 +77,7 @@ class OrderService:
         if existing is not None:
             return _replay(existing, order)
         self._offer(order)
+        at("order.offered")
         return Answer(view(order))
 
     async def find(self, order_id: str) -> Answer:
@@ -204,7 +206,9 @@ class OrderService:
             "refunded": life.refunded,
             "updatedAt": operation["at"],
         }
+        at("order.changing")
         result = await self._orders.update_one(condition, update)
+        at("order.changed")
         if not result.matched_count:
             return None
         self._offer({"outbox": update["$push"]["outbox"]["$each"]})

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from pymongo.errors import PyMongoError
 
+from rushlight.failpoints import at
 from rushlight.store import bulk
 from rushlight.store.database import Database, Document
 from rushlight.store.outbox import ORIGIN
@@ -47,9 +48,11 @@ class Clearing:
         settled, self._settled = self._settled, {}
         if not settled:
             return
+        at("clear.before")
         pulls = bulk.encode(_pulls(settled))
         try:
             await bulk.update(self._orders, pulls, write_concern={"w": 1})
+            at("clear.after")
         except PyMongoError as error:
             logger.warning("settled outbox entries stay until the next sweep: %s", error)
 

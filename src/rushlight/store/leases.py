@@ -14,6 +14,7 @@ from uuid import UUID
 from bson.binary import Binary, UuidRepresentation
 from pymongo.errors import PyMongoError
 
+from rushlight.failpoints import at
 from rushlight.store.database import Database, Document
 
 WORKER = "worker:"
@@ -89,6 +90,7 @@ class Leases:
         before = await self._leases.find_one_and_update({"_id": partition, **free}, taken)
         if before is None:
             return None
+        at("lease.taken")
         if before["owner"] and "session" in before:
             await self._kill(before["session"])
         return int(before["epoch"]) + 1

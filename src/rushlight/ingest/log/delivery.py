@@ -12,6 +12,7 @@ from contextlib import suppress
 from pymongo.errors import PyMongoError
 
 from rushlight.errors import Unavailable
+from rushlight.failpoints import at
 from rushlight.ingest.log.feed import Feed
 from rushlight.ingest.log.figures import Figures
 from rushlight.ingest.log.sender import Sender
@@ -103,6 +104,7 @@ class Delivery:
 
     def _answer_sent(self) -> None:
         while self._waiting and self._waiting[0][0].end <= self._feed.cursor:
+            at("log.answering")
             _answer(self._waiting.popleft()[0])
 
     def _answer_overdue(self) -> None:
@@ -149,7 +151,9 @@ class Delivery:
             self._feed.advance(batch.start, batch.end)
             return
         self._doubtful_end = max(batch.end, self._doubtful_end)
+        at("log.sending")
         placed, error = await self._sender.append(batch.records)
+        at("log.sent")
         self._settling.sent(placed)
         if error is None:
             self._feed.advance(batch.start, batch.end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+from rushlight.failpoints import at
 from rushlight.ingest.log.priority import MONEY
 from rushlight.ingest.log.registry import Registration, sources_of
 from rushlight.ingest.log.settling import Cut
@@ -79,7 +80,9 @@ class Figures:
             figures["damage"] = self._log.damage[-MAX_DAMAGE_LINES:]
         self.changed = False
         self._published_at = asyncio.get_running_loop().time()
+        at("log.publishing")
         await self._registration.publish(figures, final=closed)
+        at("log.published")
 
     def _since(self, *, money: bool) -> datetime | None:
         """When the oldest unsettled event of a class was received, those among them that are not answered yet."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from pymongo.errors import PyMongoError
 
 from rushlight.errors import SetupError, Unavailable
+from rushlight.failpoints import at
 from rushlight.ingest.log import disk
 from rushlight.ingest.log.delivery import Delivery
 from rushlight.ingest.log.figures import Figures
@@ -33,13 +34,15 @@ async def hold(database: Database, redis_url: str, directory: Path, *, cap_bytes
         log = await asyncio.to_thread(_free, directory, known_as, cap_bytes, partitions)
         if log is None:
             log = WriteAheadLog.create(directory.absolute(), known_as, cap_bytes=cap_bytes)
-        return await deliver(log, database, redis_url)
+        delivery = await deliver(log, database, redis_url)
     except OSError as error:
         raise SetupError(f"{directory} cannot hold a write-ahead log ({error}): change it or its owner") from error
     except PyMongoError as error:
         if log is not None:
             await log.close()
         raise Unavailable(f"MongoDB does not answer: {error}") from error
+    at("log.opened")
+    return delivery
 
 
 async def deliver(log: WriteAheadLog, database: Database, redis_url: str) -> Delivery:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rushlight.failpoints import at
 from rushlight.ingest.log.frames import RECORD_HEAD, read_record
 
 OPEN, SETTLED, UNREADABLE = 0, 1, 2
@@ -121,7 +122,9 @@ class Segment:
         Raises:
             OSError: it is still there.
         """
+        at("log.dropping")
         self.path.unlink(missing_ok=True)
+        at("log.dropped")
 
     def _read(self, descriptor: int, number: int) -> bytes | None:
         offset = self._offsets[number - self.first]

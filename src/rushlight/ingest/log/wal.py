@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rushlight.errors import Unavailable
+from rushlight.failpoints import at
 from rushlight.ingest.log import disk
 from rushlight.ingest.log.frames import Header, pack_frame, pack_header
 from rushlight.ingest.log.priority import MONEY, limit_bytes
@@ -235,6 +236,7 @@ class WriteAheadLog:
             self._busy = False
             if not isinstance(result, OSError):
                 self._begun(result, path, len(header), self.segments[-1].end)
+                at("log.compacted")
                 self.drop_settled()
             self._write()
             if not compacted.done():
@@ -352,8 +354,10 @@ class WriteAheadLog:
 
 
 def _append(descriptor: int, frame: bytes, offset: int) -> int:
+    at("log.unwritten")
     try:
         disk.write(descriptor, frame, offset)
+        at("log.synced")
     except OSError:
         with suppress(OSError):
             os.ftruncate(descriptor, offset)
@@ -364,6 +368,7 @@ def _append(descriptor: int, frame: bytes, offset: int) -> int:
 def _begin(path: Path, header: bytes, frame: bytes) -> int:
     descriptor = disk.create(path, header)
     try:
+        at("log.rolled")
         disk.write(descriptor, frame, len(header))
     except OSError:
         os.close(descriptor)

@@ -286,4 +286,8 @@ async def test_what_mongodb_knows_to_be_acknowledged_is_missed(tmp_path: Path) -
     settle_all(log)
     assert (log.acknowledged["web"], log.pending["web"]) == (5, 2)
     assert "2 acknowledged records of web are gone" in log.damage[0]
+    await log.compact()
     await log.close()
+    again = take_over(log)
+    assert (again.acknowledged["web"], again.pending["web"]) == (5, 2)
+    await again.close()

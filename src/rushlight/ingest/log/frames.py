@@ -30,12 +30,14 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         log: the log's id. database: identity of the database whose journal its records belong to.
         first: number of the first record.
         acknowledged: records before ``first``, by source.
+        missing: those of them that are gone without a terminal record, by source.
     """
 
     log: str
     database: str
     first: int
     acknowledged: dict[str, int]
+    missing: dict[str, int] = {}
 
 
 class Frame(NamedTuple):

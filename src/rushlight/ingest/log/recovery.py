@@ -78,6 +78,7 @@ class Found:
     Attributes:
         log, database: identity as the headers have it; empty when there is no readable header.
         before: acknowledged records of segments that are gone, by source.
+        missing: those of them that never got a terminal record, by source.
         next_number, next_serial: what the next record and the next file get.
         damage: what cannot be read, in words.
     """
@@ -85,6 +86,7 @@ class Found:
     log: str = ""
     database: str = ""
     before: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
     segments: list[Segment] = field(default_factory=list)
     sources: Sources = field(default_factory=Sources)
     next_number: int = 1
@@ -153,6 +155,7 @@ def _read_segment(found: Found, path: Path, header: Header | None, limit: int | 
         found.log, found.database = header.log, header.database
     if not found.segments:
         found.before = Counter(header.acknowledged if header else {})
+        found.missing = Counter(header.missing if header else {})
         found.next_number = header.first if header else frames[0].first if frames else found.next_number
     segment = Segment(path, found.next_number, len(data))
     found.segments.append(segment)

@@ -79,6 +79,8 @@ class WriteAheadLog:
             self.pending.update(self.sources.names[number] for number in segment.sources)
             self.pending_money += segment.priorities.count(MONEY)
         self.acknowledged = found.before + self.pending
+        self._missing = found.missing
+        self.pending += self._missing
         self.on_written: Callable[[Call], None] = _answer
         self._serial = found.next_serial
         self._held = held
@@ -189,6 +191,7 @@ class WriteAheadLog:
         for counts in (self.acknowledged, self.pending):
             counts[UNREADABLE_SOURCE] -= known
             counts[source] += count
+        self._missing[source] += count - known
 
     def open_of(self, partition: int, start: int, stop: int) -> Iterator[int]:
         """Unsettled records of a partition with ``start <= number < stop``."""
@@ -295,7 +298,10 @@ class WriteAheadLog:
         carried = {name: count for name, count in self.acknowledged.items() if count}
         path = self.directory / f"{self._serial:010d}{SUFFIX}"
         self._serial += 1
-        return path, pack_header(Header(log=self.id, database=self.database, first=first, acknowledged=carried))
+        header = Header(
+            log=self.id, database=self.database, first=first, acknowledged=carried, missing=dict(self._missing)
+        )
+        return path, pack_header(header)
 
     def _begun(self, descriptor: int, path: Path, size: int, first: int) -> None:
         if self._descriptor >= 0:

@@ -186,6 +186,27 @@ def import_(settings: Settings, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "form", type=click.Choice(["csv", "ndjson", "parquet"]), help="[default: by the file's name]")
+@click.option("--map", "columns", multiple=True, metavar="FIELD=COLUMN", help="Which column holds a field; repeatable.")
+@click.option("--currency", metavar="CODE", help="Currency of rows that name none.")
+@click.option("--time-zone", default="UTC", show_default=True, metavar="ZONE", help="Zone of times without an offset.")
+@click.option("--source", metavar="NAME", help="Whose reports to compare [default: the shop's source of record].")
+@click.option("--limit", type=click.IntRange(0), default=50, show_default=True, metavar="N", help="Orders to show.")
+@shop_option
+@json_option
+@with_settings
+def reconcile(settings: Settings, **options: Any) -> None:
+    """Compare a shop's own order export with the journal; exit code 3 when an order differs.
+
+    The file is read as `import` reads it (same fields, same rules); nothing is changed.
+    """
+    from rushlight.commands.reconcile import Options, compare_file
+
+    run(compare_file(settings, Options(**options)))
+
+
+@cli.command()
 @click.option("--aggregate", metavar="ID", help="Only events about this order or visitor.")
 @click.option("--name", metavar="NAME", help="Only events of this name.")
 @click.option("--follow", is_flag=True, help="Go on as events come.")

@@ -21,7 +21,7 @@ from rushlight.ingest.intake import Intake
 from rushlight.settings import Settings
 
 MAX_SHOWN_FAULTS = 10
-PHASES = {"reading": "Reading", "sending": "Sending orders", "settling": "Settling"}
+PHASES = {"reading": "Reading", "sending": "Sending orders", "settling": "Settling", "journal": "Reading the journal"}
 
 
 class Options(NamedTuple):
@@ -59,7 +59,7 @@ async def import_file(settings: Settings, options: Options) -> int:
             partitions=session.settings.partitions,
         )
         try:
-            with _Bars() as bars:
+            with PhaseBars() as bars:
                 result = await import_history(intake, request, bars.show)
         finally:
             await intake.close()
@@ -71,7 +71,7 @@ async def import_file(settings: Settings, options: Options) -> int:
     return NOT_WELL if result.rejected else 0
 
 
-class _Bars:
+class PhaseBars:
     """One bar for the phase at hand, on a terminal only."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class _Bars:
         self._phase = ""
         self._task = self._bars.add_task("Starting", waiting="")
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> PhaseBars:
         self._bars.start()
         return self
 

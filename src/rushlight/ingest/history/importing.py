@@ -97,13 +97,13 @@ async def import_history(
         Unavailable: for ten minutes nothing was accepted or settled.
     """
     started = time.monotonic()
-    chosen = _checked(request)
+    chosen = checked(request)
     terms = {name: getattr(request, name) for name in request.__struct_fields__ if name not in ("file", "state")}
     terms |= {"format": chosen, "mapping": sorted(request.mapping.items())}
     with Work(request.state, request.file, terms) as work:
         resumed = work.tally.next > 0
         if not Stage.exists(work.directory):
-            await _read(work, request, chosen, progress)
+            await read_file(work.directory, request, chosen, progress)
         stage = Stage(work.directory)
         try:
             rows = stage.rows
@@ -135,8 +135,12 @@ async def import_history(
     )
 
 
-def _checked(request: ImportRequest) -> str:
-    """The file's format, once the request is seen to make sense."""
+def checked(request: ImportRequest) -> str:
+    """The file's format, once the request is seen to make sense.
+
+    Raises:
+        Rejected: it does not; names the option.
+    """
     if not request.file.is_file():
         raise Rejected("there is no such file", field=str(request.file), code="file")
     if request.format is not None and request.format not in FORMATS:
@@ -154,10 +158,18 @@ def _checked(request: ImportRequest) -> str:
     return request.format or detect_format(request.file)
 
 
-async def _read(work: Work, request: ImportRequest, format_: str, progress: Callable[[Progress], None]) -> None:
+async def read_file(
+    directory: Path, request: ImportRequest, format_: str, progress: Callable[[Progress], None]
+) -> None:
+    """Read and sort the file into the table of a directory (see `Stage`).
+
+    Raises:
+        Rejected: the file cannot be read, or its columns do not fit.
+        SetupError: no room to sort it.
+    """
     build = Build(
         request.file,
-        work.directory,
+        directory,
         format_=format_,
         mapping=request.mapping,
         currency=request.currency,

@@ -27,7 +27,7 @@ POLL_SECONDS = 0.02
 PROGRESS_SECONDS = 0.2
 STALL_SECONDS = 600.0
 
-Phase = Literal["reading", "sending", "settling"]
+Phase = Literal["reading", "sending", "settling", "journal"]
 
 
 class Acceptor(Protocol):
@@ -51,7 +51,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Where an import is.
 
     Attributes:
-        done, total: thousandths of the file while reading, orders while sending, events while settling.
+        done, total: thousandths of the file while reading, orders while sending, events while settling or from the
+            journal.
         pending: accepted events that are not settled. rejected: rows with a fault.
         waiting: why nothing moves just now, else empty.
     """

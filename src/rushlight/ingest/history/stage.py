@@ -121,7 +121,7 @@ class Build:
         unfinished = self._directory / "unfinished.duckdb"
         _discard(unfinished)
         try:
-            self._database = database = _connect(unfinished, self._directory, BUILD_MEMORY_MB)
+            self._database = database = connect(unfinished, self._directory, BUILD_MEMORY_MB)
             try:
                 self._fill(database)
             finally:
@@ -185,7 +185,7 @@ class Stage:
     """The finished table, open for reading."""
 
     def __init__(self, directory: Path) -> None:
-        self._database = _connect(directory / STAGE_FILE, directory, READ_MEMORY_MB, read_only=True)
+        self._database = connect(directory / STAGE_FILE, directory, READ_MEMORY_MB, read_only=True)
         self.orders, self.rows, positive, negative = self._one("SELECT orders, rows, positive, negative FROM totals")
         # Exports write discounts as positive or as negative numbers; where a file has both, a negative one is wrong.
         self.discount_sign = -1 if negative and not positive else 1
@@ -228,7 +228,8 @@ class Stage:
         return row
 
 
-def _connect(path: Path, directory: Path, memory_mb: int, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def connect(path: Path, directory: Path, memory_mb: int, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """A DuckDB file that spills into the directory and fetches nothing over the network."""
     return duckdb.connect(
         str(path),
         read_only=read_only,

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [order|outage|live|footprint|journey|all]`: measure, and write results/*.md and *.json."""
+"""`python -m benchmarks [order|outage|crash|live|footprint|journey|all]`: measure, and write the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import footprint, journey, live, load, order, outage
+from benchmarks import crash, footprint, journey, live, load, order, outage
 from benchmarks.processes import BenchmarkError
 
 
@@ -43,6 +43,10 @@ def _outage(data: Path, options: argparse.Namespace) -> Path:
     return outage.run(data, options.pairs, options.seconds)
 
 
+def _crash(data: Path, options: argparse.Namespace) -> Path:
+    return crash.run(data, options.crashes, options.crash_seconds)
+
+
 def _live(data: Path, options: argparse.Namespace) -> Path:
     return live.run(data, options.live_rounds, options.rate, options.live_seconds)
 
@@ -58,6 +62,7 @@ def _footprint(data: Path, options: argparse.Namespace) -> Path:
 BENCHMARKS: dict[str, Callable[[Path, argparse.Namespace], Path]] = {
     "order": _order,
     "outage": _outage,
+    "crash": _crash,
     "live": _live,
     "footprint": _footprint,
     "journey": _journey,
@@ -74,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--visitors", action="store_true", help="orders name their visitor (two events an order)")
     group.add_argument("--idempotency-keys", action="store_true", help="each order has an Idempotency-Key")
     group.add_argument("--pairs", type=int, default=12, help="healthy and Redis-stopped runs, interleaved")
+    group = parser.add_argument_group("crash")
+    group.add_argument("--crashes", type=int, default=3, help="of each part of each system")
+    group.add_argument("--crash-seconds", type=int, default=8, help="of load around each crash")
     group = parser.add_argument_group("live")
     group.add_argument("--live-rounds", type=int, default=2)
     group.add_argument("--live-seconds", type=int, default=30)

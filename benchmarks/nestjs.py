@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +15,7 @@ import redis
 from benchmarks import node
 from benchmarks.processes import Child, cpu_seconds, free_port, frozen, process_tree
 from benchmarks.servers import Client, Servers
+from benchmarks.sides import Books, Part
 
 FOLDER = Path(__file__).parent / "peers" / "nestjs"
 READY_SECONDS = 60.0
@@ -39,7 +42,7 @@ class Nest:
         self._number = VARIANTS.index(variant)
         self._redis = redis.Redis.from_url(f"unix://{servers.redis_socket(self._number)}")
         self._events = variant.startswith("events")
-        self._children: list[Child] = []
+        self._children: dict[Part, Child] = {}
         self.port = 0
         self.analytics_port = 0
 
@@ -52,7 +55,7 @@ class Nest:
         elif self.variant == "request":
             self.analytics_port = self.port
 
-    def _run(self, service: str, port: int) -> None:
+    def _run(self, service: Part, port: int) -> None:
         environment = {
             "NODE_ENV": "production",
             "ANALYTICS": "events" if self._events else self.variant,
@@ -63,7 +66,7 @@ class Nest:
         }
         command = [node.node(), str(FOLDER / "dist" / service / "main.js")]
         child = Child(f"{self.name} {service}", command, self._data / f"{self.name}-{service}.log", environment)
-        self._children.append(child)
+        self._children[service] = child
         child.wait_until(lambda: '"ready":true' in child.output(), READY_SECONDS)
 
     @property
@@ -94,7 +97,7 @@ class Nest:
 
     def cpu(self) -> float:
         """CPU seconds used so far by the services and both servers."""
-        children = [*self._children, self._servers.mongod, self._servers.valkey]
+        children = [*self._children.values(), self._servers.mongod, self._servers.valkey]
         return cpu_seconds(pid for child in children for pid in process_tree(child.pid))
 
     @contextlib.contextmanager
@@ -102,6 +105,26 @@ class Nest:
         """Hold Valkey still (SIGSTOP)."""
         with frozen(self._servers.valkey.pid):
             yield
+
+    def kill(self, part: Part, down_seconds: float) -> None:
+        """End a service with SIGKILL and start it again on its port, as a process manager would."""
+        self._children[part].kill()
+        time.sleep(down_seconds)
+        self._run(part, self.port if part == "orders" else self.analytics_port)
+
+    def books(self) -> Books:
+        """What became of the orders."""
+        with Client(self._servers.mongo_url(self.database)) as client:
+            database = client.get_default_database()
+            saved = {order["_id"] for order in database["orders"].find({}, {"_id": 1})}
+            recorded = Counter(event["aggregateId"] for event in database["eventstore"].find({}, {"aggregateId": 1}))
+            counted = sum(customer["orders"] for customer in database["customers"].find({}, {"orders": 1}))
+        return Books(
+            saved=len(saved),
+            unrecorded=len(saved - recorded.keys()),
+            twice=sum(count > 1 for count in recorded.values()),
+            counted=counted,
+        )
 
     def check(self) -> dict[str, object]:
         """Whether each saved order was recorded once by analytics."""
@@ -113,7 +136,7 @@ class Nest:
 
     def stop(self) -> None:
         """End the services; the servers are shared and end with their owner."""
-        for child in reversed(self._children):
+        for child in reversed(self._children.values()):
             child.stop()
         self._redis.close()
 

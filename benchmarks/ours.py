@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
+import signal
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +21,7 @@ from pymongo.collection import Collection
 
 from benchmarks.processes import BenchmarkError, Child, cpu_seconds, free_port, frozen, process_tree
 from benchmarks.servers import Client
+from benchmarks.sides import Books, Part
 from rushlight.store.outstanding import SOME_ENTRY
 
 READY_SECONDS = 90.0
@@ -119,6 +123,24 @@ class Rushlight:
         """Hold the embedded Valkey still (SIGSTOP)."""
         with frozen(self.instance.children["valkey"]):
             yield
+
+    def kill(self, part: Part, down_seconds: float) -> None:
+        """End a worker or the order service with SIGKILL; its supervisor starts it again."""
+        os.kill(self.instance.children["orders" if part == "orders" else "worker-1"], signal.SIGKILL)
+        time.sleep(down_seconds)
+
+    def books(self) -> Books:
+        """What became of the orders."""
+        saved = {order["_id"] for order in self._orders().find({}, {"_id": 1})}
+        journal = self._orders().database["journal"].find({"eventName": "order_created"}, {"aggregateId": 1})
+        recorded = Counter(event["aggregateId"] for event in journal)
+        currencies = get_json(f"{self.live_url}/api/v1/summary")["currencies"]
+        return Books(
+            saved=len(saved),
+            unrecorded=len(saved - recorded.keys()),
+            twice=sum(count > 1 for count in recorded.values()),
+            counted=sum(figures["orders"] for figures in currencies.values()),
+        )
 
     def check(self) -> dict[str, object]:
         """The ledger's verdict, once it has counted anew; without a worker there is none to give."""

@@ -75,6 +75,12 @@ class Child:
         """What it last wrote."""
         return self._process.last_words()
 
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        self._process.kill()
+        while self._process.code is None:
+            time.sleep(POLL_SECONDS)
+
     def stop(self) -> None:
         """Ask it to end, and end it if it does not."""
         for pid in process_tree(self.pid):

@@ -113,7 +113,7 @@ def test_unknown_fields_of_newer_senders_are_let_be() -> None:
 def test_a_shop_declares_its_own() -> None:
     """A class with a name is found by it; the aggregate is its first field unless said; a wrong one is an error."""
 
-    class Rated(Event, name="test_rated", schema=3):
+    class Rated(Event, name="test_rated", schema=3, upcasters={1: dict, 2: dict}):
         product_id: str
         stars: int
 

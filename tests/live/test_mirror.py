@@ -70,7 +70,7 @@ async def everything(view: View) -> tuple[list[int], bytes]:
         await latest_orders(view, 12),
         await warnings(view, day),
     ]
-    return await heads(view), msgspec.json.encode(answer)
+    return (await heads(view)).journal, msgspec.json.encode(answer)
 
 
 async def compare(database: Database, settings: Settings, seed: int) -> tuple[list[bytes], list[bytes]]:

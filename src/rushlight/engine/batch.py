@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rushlight.errors import Rejected
 from rushlight.events.envelope import Envelope, decode
 from rushlight.events.event import event_type, validate
+from rushlight.events.upcasting import upcast
 from rushlight.failpoints import at
 from rushlight.store.journal import Journal
 from rushlight.store.outbox import ORIGIN, OutboxReader
@@ -243,9 +244,7 @@ def _check(event: Envelope) -> None:
     declared = event_type(event.name)
     if declared is None:
         return
-    if event.schema > declared.schema:
-        raise Rejected(f"schema {event.schema} of {event.name} is newer than this code", field="schema", code="schema")
-    validate(declared, event.payload)
+    validate(declared, upcast(event).payload)
 
 
 def _aggregate(event: Envelope) -> Aggregate:

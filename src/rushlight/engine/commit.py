@@ -11,7 +11,7 @@ import logging
 import random
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -70,7 +70,7 @@ class Work(NamedTuple):
     journal: list[RawBSONDocument]
     stored: Counter[str]
     folded: Sequence[Folded]
-    projections: Sequence[str]
+    projections: Mapping[str, int]
     outcomes: Sequence[Outcome]
     token: str
 
@@ -86,7 +86,17 @@ class Work(NamedTuple):
         """A batch that has been folded."""
         sources = [account_of(event.origin, event.source) for event, _ in batch.accepted]
         stored = Counter(source for source in sources if source is not None)
-        return cls(position, journal, stored, folded, projections, batch.outcomes, secrets.token_hex(8))
+        moved = dict.fromkeys(projections, position.seq)
+        return cls(position, journal, stored, folded, moved, batch.outcomes, secrets.token_hex(8))
+
+    @classmethod
+    def replay(cls, position: Position, folded: Folded, moved: Mapping[str, int]) -> Work:
+        """What some of the journal, which is there already, makes of one generation that was behind.
+
+        Args:
+            moved: how far it has come then, by its name in the position.
+        """
+        return cls(position, [], Counter(), [folded], moved, (), secrets.token_hex(8))
 
 
 class Committer:
@@ -161,7 +171,7 @@ class Committer:
             "entry": after.entry,
             "commit": work.token,
             "committedAt": now(),
-            **{f"projections.{name}": after.seq for name in work.projections},
+            **{f"projections.{name}": seq for name, seq in work.projections.items()},
         }
         fence = {"_id": before.partition, "epoch": before.epoch, "n": before.n}
         moved = await self._database.positions.update_one(fence, {"$set": change}, session=self._session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bson.errors import BSONError
@@ -13,6 +13,7 @@ from rushlight.projections.projection import Projection
 from rushlight.projections.state import Counters, State
 from rushlight.store import bulk
 from rushlight.store.database import Collection, Database, Document, of_primary
+from rushlight.store.generations import seq_name
 
 META_FIELDS = ("_id", "p", "seq")
 
@@ -23,6 +24,7 @@ class Poison(Exception):
     def __init__(self, event: Envelope, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
         self.event = event
+        self.error = error
 
 
 class Folded(NamedTuple):
@@ -43,7 +45,7 @@ class Folder:
         self._projection = projection
         self._partition = partition
         self._prefix = document_id(generation, partition, "")
-        self.name = f"{projection.name}_{generation}"
+        self.name = seq_name(projection.name, generation)
 
     async def fold(self, events: Sequence[Envelope], first_seq: int) -> Folded:
         """Fold events that take the places from ``first_seq`` on.
@@ -51,7 +53,15 @@ class Folder:
         Raises:
             Poison: the fold failed on an event, or made of it what cannot be stored.
         """
-        wanted = [(seq, event) for seq, event in enumerate(events, first_seq) if self._projection.wants(event)]
+        return await self.fold_places(enumerate(events, first_seq))
+
+    async def fold_places(self, placed: Iterable[tuple[int, Envelope]]) -> Folded:
+        """Fold events at their places, ascending; what is not wanted may be missing.
+
+        Raises:
+            Poison: the fold failed on an event, or made of it what cannot be stored.
+        """
+        wanted = [(seq, event) for seq, event in placed if self._projection.wants(event)]
         loaded = await self._load([event for _, event in wanted])
         known = set(loaded)
         state = State(loaded)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -17,13 +17,12 @@ from rushlight.bus.broadcast import Broadcaster, Change
 from rushlight.bus.stream import FIRST_ENTRY, Page, StreamReader
 from rushlight.engine.batch import Aggregate, Arrival, Batch, Sorter
 from rushlight.engine.commit import Committer, Refused, Work, next_position
-from rushlight.engine.folding import Folded, Folder, Poison
+from rushlight.engine.folding import Poison
+from rushlight.engine.lanes import Fold, Lanes
 from rushlight.errors import Rejected, Retryable, Unavailable
 from rushlight.events.envelope import now
 from rushlight.failpoints import at
 from rushlight.logs import bind
-from rushlight.projections.behaviour import Behaviour
-from rushlight.projections.money import Money
 from rushlight.store.clearing import Clearing
 from rushlight.store.database import Database
 from rushlight.store.journal import Journal, to_raw
@@ -50,8 +49,16 @@ OUTAGE_SWEEP_SECONDS = 0.5
 LEFTOVER_AGE = timedelta(seconds=1)
 TRIM_INTERVAL_SECONDS = 2.0
 RETRY_SECONDS = 0.2
+# Between two steps of catching up, for whoever else has work.
+BREATH_SECONDS = 0.01
 
-LIVE_GENERATION = 1
+
+class Start(NamedTuple):
+    """What an owner starts from: how far its partition has come, what is parked there, and what it folds."""
+
+    position: Position
+    parked: set[Aggregate]
+    lanes: Lanes
 
 
 class PartitionOwner:
@@ -64,20 +71,19 @@ class PartitionOwner:
         broadcaster: Broadcaster,
         clearing: Clearing,
         turn: asyncio.Semaphore,
-        position: Position,
+        start: Start,
         session: AsyncClientSession,
-        parked: set[Aggregate],
     ) -> None:
-        partition = position.partition
-        self._position = position
+        partition = start.position.partition
+        self._position = start.position
         self._outbox = OutboxReader(database)
         self._reader = StreamReader(redis_url, partition)
         self._broadcaster = broadcaster
         self._clearing = clearing
         self._turn = turn
-        self._sorter = Sorter(partition, Journal(database, latest=True), self._outbox, parked)
+        self._sorter = Sorter(partition, Journal(database, latest=True), self._outbox, start.parked)
         self._committer = Committer(database, session)
-        self._folders = [Folder(database, p, LIVE_GENERATION, partition) for p in (Money(), Behaviour())]
+        self._lanes = start.lanes
         self._stopping = asyncio.Event()
         self._page_events = MAX_BATCH_EVENTS
         self._last_commit = 0.0
@@ -101,21 +107,25 @@ class PartitionOwner:
         """
         bind(partition=self._position.partition)
         read: asyncio.Task[Page] | None = None
+        news: asyncio.Task[Literal[True]] | None = None
         stop = asyncio.create_task(self._stopping.wait())
         try:
             while not self._stopping.is_set():
                 read = read or asyncio.create_task(self._read())
-                await asyncio.wait({read, stop}, timeout=self._sweep_due(), return_when=asyncio.FIRST_COMPLETED)
+                news = news or asyncio.create_task(self._lanes.changed.wait())
+                await asyncio.wait({read, stop, news}, timeout=self._due(), return_when=asyncio.FIRST_COMPLETED)
                 done, read = (read, None) if read.done() else (None, read)
+                news = None if news.done() else news
                 try:
                     if done is not None:
                         await self._take_page(done)
                     await self._sweep_if_due()
+                    self._position = await self._lanes.advance(self._position, self._committer)
                 except (PyMongoError, Unavailable) as error:
                     log.warning("partition %d waits for MongoDB: %s", self._position.partition, error)
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
-            await _finish(read, stop)
+            await _finish(read, stop, news)
             await self._reader.close()
 
     async def _read(self) -> Page:
@@ -159,8 +169,12 @@ class PartitionOwner:
         if self._position.generation:
             log.warning("partition %d: the stream was lost, reading it from its start", self._position.partition)
         at("generation.lost")
-        await self._commit(Batch(), [], [], generation, FIRST_ENTRY)
+        await self._commit(Batch(), Fold([], []), [], generation, FIRST_ENTRY)
         at("generation.begun")
+
+    def _due(self) -> float:
+        """Seconds until there is something to do, if nothing comes."""
+        return BREATH_SECONDS if self._lanes.has_work(self._position.seq) else self._sweep_due()
 
     def _sweep_due(self) -> float:
         interval = OUTAGE_SWEEP_SECONDS if self._outage else IDLE_BLOCK_SECONDS
@@ -225,14 +239,13 @@ class PartitionOwner:
             break
         await self._after_commit(batch)
 
-    async def _fold(self, batch: Batch) -> tuple[list[Folded], list[RawBSONDocument]]:
+    async def _fold(self, batch: Batch) -> tuple[Fold, list[RawBSONDocument]]:
         """Encode and fold the accepted events; one that cannot be is parked, with the later ones of its aggregate."""
         while True:
             journal = self._encode(batch)
             events = [candidate.event for candidate in batch.accepted]
             try:
-                first = self._position.seq + 1
-                folded = await asyncio.gather(*(folder.fold(events, first) for folder in self._folders))
+                folded = await self._lanes.fold(events, self._position)
             except Poison as poison:
                 batch.park_from(poison.event, str(poison))
                 continue
@@ -249,16 +262,17 @@ class PartitionOwner:
         return journal
 
     async def _commit(
-        self, batch: Batch, folded: Sequence[Folded], journal: list[RawBSONDocument], generation: str, entry: str
+        self, batch: Batch, fold: Fold, journal: list[RawBSONDocument], generation: str, entry: str
     ) -> None:
         before = self._position
         changed = batch.accepted or batch.outcomes
         if not changed and (generation, entry) == (before.generation, before.entry):
             return
         after = next_position(before, events=len(batch.accepted), generation=generation, entry=entry)
-        await self._committer.commit(before, Work.of(after, batch, folded, journal, [f.name for f in self._folders]))
+        await self._committer.commit(before, Work.of(after, batch, fold.folded, journal, fold.names))
         at("batch.committed")
         self._position = after
+        self._lanes.committed(fold.lanes, after.seq)
         self._last_commit = asyncio.get_running_loop().time()
         self._sorter.committed(batch)
 

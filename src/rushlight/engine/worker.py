@@ -16,9 +16,11 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from rushlight.bus.broadcast import Broadcaster
-from rushlight.engine.partition import PartitionOwner
+from rushlight.engine.generations import Catalogue
+from rushlight.engine.partition import PartitionOwner, Start
 from rushlight.errors import Fenced
 from rushlight.failpoints import at
+from rushlight.projections.registry import projections_of
 from rushlight.settings import Settings
 from rushlight.store.clearing import Clearing
 from rushlight.store.database import Database
@@ -60,6 +62,7 @@ class Worker:
         self._broadcaster = Broadcaster(settings.redis_url or "")
         self._clearing = Clearing(database)
         self._turn = asyncio.Semaphore(MAX_COMMITS_AT_ONCE)
+        self._catalogue = Catalogue(database, projections_of(settings.modules))
         self._held: dict[int, _Held] = {}
         self._stopping = asyncio.Event()
 
@@ -69,9 +72,12 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop` (or until cancelled); passing trouble with MongoDB is waited out."""
+        looking = asyncio.create_task(self._catalogue.run())
         try:
             await self._keep_leases()
         finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
             await self._leave()
 
     async def _keep_leases(self) -> None:
@@ -134,6 +140,7 @@ class Worker:
             return None
         at("lease.claimed")
         parked = await Journal(self._database, latest=True).parked(partition)
+        lanes = await self._catalogue.lanes(position)
         log.info("worker %s owns partition %d at epoch %d", self.name, partition, epoch)
         return PartitionOwner(
             self._database,
@@ -141,9 +148,8 @@ class Worker:
             self._broadcaster,
             self._clearing,
             self._turn,
-            position,
+            Start(position, parked, lanes),
             session,
-            parked,
         )
 
     async def _give_back(self, partitions: list[int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform
 
@@ -9,6 +11,9 @@ import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.events.envelope import Envelope, millisecond, now
+
+Payload = dict[str, Any]
+Upcaster = Callable[[Payload], Payload]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
@@ -26,11 +31,15 @@ class _EventMeta(msgspec.StructMeta):
         name: str | None = None,
         aggregate: str | None = None,
         schema: int = 1,
+        upcasters: Mapping[int, Upcaster] | None = None,
         **options: Any,
     ) -> Any:
         cls: Any = super().__new__(mcls, class_name, bases, namespace, **options)
         if name is not None:
-            cls.event_name, cls.schema = name, schema
+            cls.event_name, cls.schema, cls.upcasters = name, schema, dict(upcasters or {})
+            if sorted(cls.upcasters) != list(range(1, schema)):
+                needed = ", ".join(map(str, range(1, schema))) or "none"
+                raise TypeError(f"{class_name}: schema {schema} needs upcasters from: {needed}")
             cls.aggregate = aggregate or getattr(cls, "aggregate", None) or cls.__struct_fields__[0]
             if cls.aggregate not in cls.__struct_fields__:
                 raise TypeError(f"{class_name}: aggregate={cls.aggregate!r} is not one of its fields")
@@ -42,18 +51,29 @@ class Event(msgspec.Struct, metaclass=_EventMeta, frozen=True, kw_only=True, ren
     """Base of typed events.
 
     ``class Shipped(Event, name="order_shipped", aggregate="order_id")`` declares the payload of ``order_shipped``;
-    ``aggregate`` names the field that says what the event is about (by default the first), ``schema`` counts the
-    versions of the payload's shape. Fields are snake_case in Python and camelCase on the wire.
+    ``aggregate`` names the field that says what the event is about (by default the first). Fields are snake_case in
+    Python and camelCase on the wire.
+
+    ``schema`` counts the versions of the payload's shape. What was stored in an older one is kept as it came and read
+    through ``upcasters``: ``{1: from_1, 2: from_2}``, for each older schema a pure function that makes of its payload
+    that of the next schema.
     """
 
     event_name: ClassVar[str]
     aggregate: ClassVar[str]
     schema: ClassVar[int]
+    upcasters: ClassVar[dict[int, Upcaster]]
 
     if TYPE_CHECKING:  # the metaclass takes these; type checkers look for them here
 
         def __init_subclass__(
-            cls, *, name: str | None = None, aggregate: str | None = None, schema: int = 1, **options: Any
+            cls,
+            *,
+            name: str | None = None,
+            aggregate: str | None = None,
+            schema: int = 1,
+            upcasters: Mapping[int, Upcaster] | None = None,
+            **options: Any,
         ) -> None: ...
 
     @property
@@ -115,9 +135,31 @@ class Event(msgspec.Struct, metaclass=_EventMeta, frozen=True, kw_only=True, ren
         """The typed event inside an envelope.
 
         Raises:
-            Rejected: the payload does not have this event's fields; the reason names the field.
+            Rejected: the payload does not have this event's fields, and the reason names the field; or its schema is
+                newer than this code.
         """
-        return validate(cls, envelope.payload)
+        return validate(cls, cls.upcast(envelope.payload, envelope.schema))
+
+    @classmethod
+    def upcast(cls, payload: Payload, schema: int) -> Payload:
+        """A payload of this or an older schema in the present one; the payload given is not changed.
+
+        Raises:
+            Rejected: the schema is newer than this code, or an upcaster fails on the payload.
+        """
+        if schema == cls.schema:
+            return payload
+        if schema > cls.schema:
+            reason = f"schema {schema} of {cls.event_name} is newer than this code"
+            raise Rejected(reason, field="schema", code="schema")
+        payload = deepcopy(payload)
+        for number in range(schema, cls.schema):
+            try:
+                payload = cls.upcasters[number](payload)
+            except Exception as error:
+                reason = f"schema {number} of {cls.event_name} has no way up: {type(error).__name__}: {error}"
+                raise Rejected(reason, field="payload", code="schema") from error
+        return payload
 
 
 E = TypeVar("E", bound=Event)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from rushlight.query.heads import heads
+from rushlight.query.heads import Heads, heads
 from rushlight.query.view import Moment, Scope, View, Wanted
 
 Document = dict[str, Any]
@@ -30,12 +30,12 @@ class Mirror:
 
     Attributes:
         heads: the last seq of each partition in the latest view.
-        currencies: by source, as of these heads.
+        currencies: by source, as of what was folded then, and of which generation.
     """
 
     def __init__(self) -> None:
         self.heads: list[int] = []
-        self.currencies: dict[str, tuple[list[int], list[str]]] = {}
+        self.currencies: dict[str, tuple[tuple[int, list[int]], list[str]]] = {}
         self._shelves: dict[Any, _Shelf] = {}
 
     def shelf(self, question: Any, partitions: int) -> _Shelf:
@@ -57,13 +57,14 @@ class MirrorView(View):
     def __init__(self, mirror: Mirror, database: Any, scope: Scope, moment: Moment, known: set[Any]) -> None:
         super().__init__(database, scope, moment, known)
         self._mirror = mirror
-        self._heads: list[int] | None = None
+        self._heads: Heads | None = None
 
-    async def heads(self) -> list[int]:
-        """How far each partition has come in this snapshot."""
+    async def heads(self, projection: str) -> list[int]:
+        """How far the live generation of a projection has come in each partition, in this snapshot."""
         if self._heads is None:
-            self._heads = self._mirror.heads = await heads(self)
-        return self._heads
+            self._heads = await heads(self)
+            self._mirror.heads = self._heads.journal
+        return self._heads.folded[projection]
 
     async def documents(self, projection: str, wanted: Wanted) -> AsyncIterator[tuple[str, Document]]:
         """As a view does, from memory as far as nothing changed."""
@@ -76,15 +77,15 @@ class MirrorView(View):
 
     async def currencies(self, source: str) -> list[str]:
         """As a view does; without looking while no partition has moved."""
-        present = await self.heads()
-        seen, names = self._mirror.currencies.get(source, ([], []))
+        present = (self.scope.generations["money"], await self.heads("money"))
+        seen, names = self._mirror.currencies.get(source, (None, []))
         if seen != present:
             names = await super().currencies(source)
             self._mirror.currencies[source] = (present, names)
         return names
 
     async def _refresh(self, shelf: _Shelf, projection: str, wanted: Wanted) -> None:
-        present = await self.heads()
+        present = await self.heads(projection)
         if any(head < read for head, read in zip(present, shelf.read_to, strict=True)):
             # Another database has come in the place of the one that was mirrored.
             shelf.documents.clear()

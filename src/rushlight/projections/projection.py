@@ -18,10 +18,13 @@ class Projection:
 
     Attributes:
         name: its documents stand in the collection ``projection.NAME``.
+        version: of what its fold makes of events; raise it with every change of that, and workers build the figures
+            anew from the journal, beside the old ones.
         events: names of the events it folds, or None for all.
     """
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
     events: ClassVar[frozenset[str] | None] = None
 
     def keys(self, event: Envelope) -> Sequence[str]:  # noqa: ARG002 - for those that read documents

@@ -10,11 +10,12 @@ import pymongo
 from pymongo.errors import ExecutionTimeout, NetworkTimeout, OperationFailure, PyMongoError, WaitQueueTimeoutError
 
 from rushlight.errors import Unavailable
-from rushlight.query.freshness import Freshness, live_generations
+from rushlight.query.freshness import Freshness
 from rushlight.query.view import Moment, Scope, View
 from rushlight.settings import Settings
 from rushlight.store.clock import server_time
 from rushlight.store.database import Database
+from rushlight.store.generations import live_generations
 from rushlight.store.ledger import Ledger, LedgerReader
 from rushlight.store.snapshots import RETRY_SECONDS, is_snapshot_gone
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 
 from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.store.clock import server_time
 from rushlight.store.database import Database, Document
+from rushlight.store.generations import FIRST, live_generations, seq_name
 from rushlight.store.outstanding import oldest
 from rushlight.store.pace import Pace
 
@@ -20,7 +20,6 @@ LONGEST_SECONDS = 5.0
 OLDEST_ORDERS = 64
 # An event's received time is taken a moment before others can see the event or its log's heartbeat.
 SLACK = timedelta(milliseconds=100)
-LIVE: dict[str, int] = {"money": 1, "behaviour": 1}
 
 
 class CompleteTo(msgspec.Struct, frozen=True):
@@ -79,7 +78,7 @@ async def complete_to(database: Database) -> CompleteTo:
 
 class _Bounds:
     def __init__(self, present: datetime) -> None:
-        self.of = dict.fromkeys(LIVE, present)
+        self.of = dict.fromkeys(FIRST, present)
 
     def lower(self, name: str | None, moment: datetime | None) -> None:
         """Lower one class, or (None) both."""
@@ -92,22 +91,18 @@ def _class_of(event_name: str) -> str:
     return "money" if event_name in MONEY_EVENTS else "behaviour"
 
 
-async def live_generations(database: Database, session: Any = None) -> dict[str, int]:
-    """The generation of each projection that readers read."""
-    document = await database.meta.find_one({"_id": "projections"}, session=session)
-    return {**LIVE, **(document or {}).get("live", {})}
-
-
 async def _unfolded(database: Database) -> list[tuple[str, datetime]]:
     """Where a live projection is behind the journal: its name and the first event that it has not folded."""
-    live = await live_generations(database)
     behind: list[tuple[str, datetime]] = []
-    async for position in database.positions.find({}, {"seq": 1, "projections": 1}):
-        folded = position.get("projections", {})
-        for name, generation in live.items():
-            seq = folded.get(f"{name}_{generation}")
-            if seq is not None and seq < position["seq"]:
-                place: Document = {"p": position["_id"], "seq": seq + 1}
-                if first := await database.journal.find_one(place, {"receivedAt": 1}):
-                    behind.append((name, first["receivedAt"]))
+    # One moment: a generation that is given up loses its place in the positions.
+    async with database.client.start_session(snapshot=True) as session:
+        live = await live_generations(database, session)
+        async for position in database.positions.find({}, {"seq": 1, "projections": 1}, session=session):
+            folded = position.get("projections", {})
+            for name in FIRST:
+                seq = folded.get(seq_name(name, live[name]), 0)
+                if seq < position["seq"]:
+                    place: Document = {"p": position["_id"], "seq": seq + 1}
+                    if first := await database.journal.find_one(place, {"receivedAt": 1}, session=session):
+                        behind.append((name, first["receivedAt"]))
     return behind

@@ -77,7 +77,7 @@ async def trail(view: View, *, aggregate: str | None, name: str | None, after: s
     """
     partitions = view.scope.partitions
     seen = _parse_cursor(after, partitions)
-    ends = await heads(view)
+    ends = (await heads(view)).journal
     wanted = range(partitions) if aggregate is None else [partition_of(view.scope.shop, aggregate, partitions)]
     match: Document = {"shop": view.scope.shop} | ({"eventName": name} if name is not None else {})
     found: dict[int, list[_Place]] = {}

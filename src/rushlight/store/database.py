@@ -9,6 +9,7 @@ Collections:
 - ``ledger``: counters by partition and source. ``logs``: what each write-ahead log last said of itself.
 - ``keys``: write keys, hashed. ``notices``: lines for the board.
 - ``projection.NAME``: projection documents; ``_id`` is ``generation/partition/shop/key``.
+- ``meta``: number of partitions; which generations of each projection exist (``store/generations.py``).
 """
 
 from __future__ import annotations
@@ -145,6 +146,10 @@ class Database:
     def projection(self, name: str) -> Collection:
         """The collection of one projection's documents."""
         return self.client[self.name][f"projection.{name}"]
+
+    async def prepare_projections(self, names: Sequence[str]) -> None:
+        """Make the collections of projections that are not Rushlight's own, before anything reads or writes them."""
+        await self._create(self.client, [f"projection.{name}" for name in names])
 
     async def close(self) -> None:
         """Close the connections."""

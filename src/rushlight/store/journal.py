@@ -142,6 +142,20 @@ class Journal:
         cursor = self._journal.find({"p": partition, "seq": {"$gt": after}}).sort("seq").limit(limit)
         return await cursor.to_list()
 
+    async def replay(
+        self, partition: int, *, after: int, to: int, names: Iterable[str] | None = None
+    ) -> list[Document]:
+        """Documents of a partition with ``after < seq <= to``, in order.
+
+        Args:
+            names: of the events that are wanted; None for all.
+        """
+        match: Document = {"p": partition, "seq": {"$gt": after, "$lte": to}}
+        if names is not None:
+            match["eventName"] = {"$in": sorted(names)}
+        cursor = self._journal.find(match, batch_size=to - after + 1).sort("seq").hint("place")
+        return await cursor.to_list()
+
     def of_aggregate(self, aggregate_id: str, shop: str) -> AsyncIterator[Document]:
         """The audit trail of one aggregate, in the order of its versions, then of its places."""
         return self._journal.find({"aggregateId": aggregate_id, "shop": shop}).sort([("version", 1), ("seq", 1)])

@@ -25,6 +25,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         epoch: fencing token of the owner that commits. n: commits so far. commit: a random word that tells the last
             of them from any other. seq: last place in the journal.
         generation: life of the stream that ``entry`` belongs to. entry: the last stream entry that was committed.
+        projections: the last place that each generation of each projection had folded when this was read.
     """
 
     partition: int
@@ -34,6 +35,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = 0
     generation: str = ""
     entry: str = FIRST_ENTRY
+    projections: dict[str, int] = {}
 
     @classmethod
     def of(cls, document: Document) -> Position:
@@ -46,6 +48,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
             seq=document["seq"],
             generation=document["generation"],
             entry=document["entry"],
+            projections=document.get("projections", {}),
         )
 
 

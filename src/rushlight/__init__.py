@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rushlight.engine.reactions import run_reactions
+    from rushlight.engine.subscription import subscribe
     from rushlight.errors import Conflict, Fenced, Rejected, Retryable, RushlightError, SetupError, Unavailable
     from rushlight.events.catalogue import (
         AddPaymentInfo,
@@ -49,6 +51,8 @@ OrderPaid OrderPaymentFailed OrderRefunded OrderShipped OrderUpdated PageView Pu
 RemoveFromCart Search SelectItem SignUp ViewCart ViewItem ViewItemList
 """
 _MODULES = {
+    "engine.reactions": "run_reactions",
+    "engine.subscription": "subscribe",
     "errors": "Conflict Fenced Rejected Retryable RushlightError SetupError Unavailable",
     "events.catalogue": _CATALOGUE,
     "events.envelope": "Envelope",
@@ -98,6 +102,8 @@ __all__ = [
     "ViewCart",
     "ViewItem",
     "ViewItemList",
+    "run_reactions",
+    "subscribe",
 ]
 
 

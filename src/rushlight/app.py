@@ -34,21 +34,27 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 async def worker(settings: Settings) -> None:
     """Work on partitions, and take over logs that a publisher left behind on this host, until SIGTERM or SIGINT."""
+    from rushlight.engine.reactions import Reactions
     from rushlight.engine.worker import Worker
     from rushlight.ingest.adopter import Adopter
     from rushlight.store.database import Database
 
     import_modules(settings.modules)
     database = await Database.connect(settings, role="worker")
-    working = Worker(database, settings)
+    working, reacting = Worker(database, settings), Reactions(database, settings)
     adopter = Adopter(database, settings.redis_url or "", settings.path / "wal")
+
+    def stop() -> None:
+        working.stop()
+        reacting.stop()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, working.stop)
+        loop.add_signal_handler(number, stop)
     adopter.start()
     _spare_the_collector()
     try:
-        await working.run()
+        await asyncio.gather(working.run(), reacting.run())
     finally:
         await adopter.stop()
         await database.close()

@@ -19,6 +19,7 @@ import msgspec
 from rushlight.errors import RushlightError
 from rushlight.settings import DEFAULT_SHOP, Settings
 
+TIMES = ["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -229,6 +230,71 @@ def ledger(settings: Settings, **options: Any) -> None:
     from rushlight.commands.ledger import show
 
     run(show(settings, **options))
+
+
+@cli.group()
+def reactions() -> None:
+    """Your own code that reacts to events: how far it is, what failed, begin again."""
+
+
+@reactions.command("list")
+@click.argument("name", required=False)
+@json_option
+@with_settings
+def reactions_list(settings: Settings, **options: Any) -> None:
+    """How the reactions stand, and the aggregates that they hold because an event failed."""
+    from rushlight.commands.reactions import show
+
+    run(show(settings, **options))
+
+
+@reactions.command("retry")
+@click.argument("name")
+@click.argument("aggregates", nargs=-1, metavar="[AGGREGATE]…")
+@modules_option
+@with_settings
+def reactions_retry(settings: Settings, modules: tuple[str, ...] | None, **options: Any) -> None:
+    """Try held aggregates again at once, all of NAME or those given, each in its order."""
+    from rushlight.commands.reactions import retry
+
+    run(retry(changed(settings, modules=modules), **options))
+
+
+@reactions.command("drop")
+@click.argument("name")
+@click.argument("aggregates", nargs=-1, metavar="[AGGREGATE]…")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the event's id.")
+@modules_option
+@with_settings
+def reactions_drop(settings: Settings, modules: tuple[str, ...] | None, **options: Any) -> None:
+    """Give up the event on which parked aggregates stand, and go on with what comes after it."""
+    from rushlight.commands.reactions import drop
+
+    run(drop(changed(settings, modules=modules), **options))
+
+
+@reactions.command("replay")
+@click.argument("name")
+@click.option("--from", "since", metavar="TIME", type=click.DateTime(TIMES), help="Received then or later (else UTC).")
+@click.option("--from-start", is_flag=True, help="Everything.")
+@modules_option
+@with_settings
+def reactions_replay(settings: Settings, modules: tuple[str, ...] | None, **options: Any) -> None:
+    """Begin again from any point; each event keeps its id, by which your code knows a repetition."""
+    from rushlight.commands.reactions import replay
+
+    run(replay(changed(settings, modules=modules), **options))
+
+
+@reactions.command("run")
+@click.argument("names", nargs=-1, metavar="[NAME]…")
+@modules_option
+@with_settings
+def reactions_run(settings: Settings, modules: tuple[str, ...] | None, **options: Any) -> None:
+    """Run reactions in a process of their own, beside the workers, until Ctrl-C."""
+    from rushlight.commands.reactions import run as react
+
+    run(react(changed(settings, modules=modules), **options))
 
 
 @cli.group()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import msgspec
 from redis.asyncio import Redis
@@ -56,7 +56,7 @@ class Broadcaster:
         await self._link.close()
 
 
-async def listen(url: str, channels: Sequence[str]) -> AsyncIterator[bytes]:
+async def listen(url: str, channels: Sequence[str]) -> AsyncGenerator[bytes, None]:
     """Messages of the channels as they come, across reconnects; what is published meanwhile is missed.
 
     Ends only when the caller stops iterating.

@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
-import secrets
-import socket
 from contextlib import suppress
-from pathlib import Path
 from uuid import UUID
 
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -18,6 +14,7 @@ from pymongo.errors import PyMongoError
 from rushlight.bus.broadcast import Broadcaster
 from rushlight.engine.generations import Catalogue
 from rushlight.engine.partition import PartitionOwner, Start
+from rushlight.engine.place import is_dead, process_name
 from rushlight.errors import Fenced
 from rushlight.failpoints import at
 from rushlight.projections.registry import projections_of
@@ -56,7 +53,7 @@ class Worker:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self.name = f"{_place()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.name = process_name()
         self._leases = Leases(database, self.name, settings.lease_ttl_seconds)
         self._positions = Positions(database)
         self._broadcaster = Broadcaster(settings.redis_url or "")
@@ -101,7 +98,7 @@ class Worker:
         # Taken by an earlier round that failed before anybody worked on them: nobody else could take them.
         for partition in mine - self._held.keys():
             await self._leases.release(partition)
-        await self._leases.expire(_is_dead)
+        await self._leases.expire(is_dead)
         workers, taken = await self._leases.survey()
         share = math.ceil(self._settings.partitions / max(1, workers))
         # The share is rounded up, so that what does not divide evenly stays where it is.
@@ -184,29 +181,6 @@ class Worker:
         with suppress(PyMongoError):
             await self._leases.leave()
         await self._broadcaster.close()
-
-
-def _place() -> str:
-    """This machine since its last start, and within it the space in which process ids mean something."""
-    boot, space = "", ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii")[:8]
-        space = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
-    return f"{socket.gethostname()}/{boot}/{space}"
-
-
-def _is_dead(name: str) -> bool:
-    """Whether a worker was a process of this place that is no more: its partitions need not wait for its lease."""
-    place, pid, _ = name.rsplit(":", 2)
-    if place != _place() or place.endswith("/"):
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 async def _ended(task: asyncio.Task[None]) -> bool:

@@ -9,12 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pymongo import AsyncMongoClient
-from pymongo.errors import PyMongoError
-
 from rushlight.bus.appender import Appender
 from rushlight.bus.broadcast import event_channel, listen
-from rushlight.errors import SetupError, Unavailable
+from rushlight.errors import SetupError
 from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.events.envelope import Envelope, decode, encode
 from rushlight.events.event import Event, validate
@@ -22,12 +19,11 @@ from rushlight.events.ids import event_id, partition_of
 from rushlight.ingest.identity import trusted_money_id
 from rushlight.ingest.intake import DEFAULT_CAP_BYTES, Intake
 from rushlight.settings import DEFAULT_SHOP, Settings
-from rushlight.store.database import META, Database, Document
+from rushlight.store.database import Database, partitions_of
 
 # Events that were never acknowledged by a log or an outbox; the ledger does not know them.
 DIRECT_ORIGIN = "d:"
 DEFAULT_PARTITIONS = 8
-LOOKUP_TIMEOUT_MS = 5000
 
 
 class EventBus:
@@ -81,11 +77,11 @@ class EventBus:
             Unavailable: MongoDB does not answer.
         """
         if wal is None:
-            count = partitions or (await _partitions(mongo_url, database) if mongo_url else DEFAULT_PARTITIONS)
+            count = partitions or (mongo_url and await partitions_of(mongo_url, database)) or DEFAULT_PARTITIONS
             return cls(redis_url, shop=shop, source=source, partitions=count, database=None, intake=None)
         if mongo_url is None:
             raise SetupError("a write-ahead directory needs mongo_url: logs are registered in MongoDB")
-        count = partitions or await _partitions(mongo_url, database)
+        count = partitions or await partitions_of(mongo_url, database) or DEFAULT_PARTITIONS
         settings = Settings(redis_url=redis_url, mongo_url=mongo_url, database=database, partitions=count)
         store = await Database.connect(settings, role="publisher")
         try:
@@ -191,14 +187,3 @@ class EventBus:
         if event.event_name not in MONEY_EVENTS:
             return event_id(self._shop, "trusted", self._source, message_id)
         return trusted_money_id(event, self._shop, self._source, message_id)
-
-
-async def _partitions(mongo_url: str, database: str) -> int:
-    client: AsyncMongoClient[Document] = AsyncMongoClient(mongo_url, serverSelectionTimeoutMS=LOOKUP_TIMEOUT_MS)
-    try:
-        document = await client[database][META].find_one({"_id": "partitions"})
-    except PyMongoError as error:
-        raise Unavailable(f"MongoDB does not answer: {error}") from error
-    finally:
-        await client.close()
-    return int(document["count"]) if document else DEFAULT_PARTITIONS

@@ -7,6 +7,8 @@ Collections:
 - ``outcomes``: terminal records of what did not enter the journal; ``_id`` is the origin.
 - ``positions``, ``leases``: one document a partition; leases also hold one document a live worker.
 - ``ledger``: counters by partition and source. ``logs``: what each write-ahead log last said of itself.
+- ``reactions``: how far each reaction has come, and who runs it; ``reactions.held``, ``reactions.dropped``: aggregates
+  that it failed on, and events that a person gave up.
 - ``keys``: write keys, hashed. ``notices``: lines for the board.
 - ``projection.NAME``: projection documents; ``_id`` is ``generation/partition/shop/key``.
 - ``meta``: number of partitions; which generations of each projection exist (``store/generations.py``).
@@ -39,6 +41,9 @@ COLLECTIONS = (
     "logs",
     "keys",
     "notices",
+    "reactions",
+    "reactions.held",
+    "reactions.dropped",
     META,
     "projection.money",
     "projection.behaviour",
@@ -66,6 +71,7 @@ INDEXES: dict[str, list[IndexModel]] = {
             partialFilterExpression={"kind": "parked"},
         )
     ],
+    "reactions.held": [IndexModel([("name", ASCENDING), ("state", ASCENDING), ("nextAt", ASCENDING)], name="due")],
     "projection.behaviour": [
         # Visitors of the last minutes and carts that are open, asked for at every frame of the board.
         IndexModel([("shop", ASCENDING), ("seen", ASCENDING)], name="seen", sparse=True),
@@ -91,6 +97,9 @@ class Database:
         self.logs: Collection = db["logs"]
         self.keys: Collection = db["keys"]
         self.notices: Collection = db["notices"]
+        self.reactions: Collection = db["reactions"]
+        self.held: Collection = db["reactions.held"]
+        self.dropped: Collection = db["reactions.dropped"]
         self.meta: Collection = db[META]
 
     @classmethod
@@ -205,6 +214,25 @@ def _client(url: str, role: str, *, retry_writes: bool = True) -> AsyncMongoClie
         retryWrites=retry_writes,
         serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
     )
+
+
+async def partitions_of(mongo_url: str, name: str) -> int | None:
+    """For how many partitions a database was made; None while it is new.
+
+    Args:
+        name: the database's.
+
+    Raises:
+        Unavailable: MongoDB does not answer.
+    """
+    client = _client(mongo_url, "lookup")
+    try:
+        document = await client[name][META].find_one({"_id": "partitions"})
+    except PyMongoError as error:
+        raise Unavailable(f"MongoDB does not answer: {error}") from error
+    finally:
+        await client.close()
+    return int(document["count"]) if document else None
 
 
 def of_primary(collection: Collection) -> Collection:

@@ -156,6 +156,28 @@ class Journal:
         cursor = self._journal.find(match, batch_size=to - after + 1).sort("seq").hint("place")
         return await cursor.to_list()
 
+    async def heard(
+        self,
+        partition: int,
+        names: Sequence[str],
+        *,
+        after: int,
+        until: int,
+        limit: int,
+        aggregate: tuple[str, str] | None = None,
+        session: Session = None,
+    ) -> list[Document]:
+        """Documents of a partition with these event names and ``after < seq <= until``, in order.
+
+        Args:
+            aggregate: only events of this one (shop, id).
+        """
+        match: Document = {"p": partition, "seq": {"$gt": after, "$lte": until}, "eventName": {"$in": list(names)}}
+        if aggregate is not None:
+            match |= {"shop": aggregate[0], "aggregateId": aggregate[1]}
+        hint = "place" if aggregate is None else "aggregate"
+        return await self._journal.find(match, hint=hint, session=session).sort("seq").limit(limit).to_list()
+
     def of_aggregate(self, aggregate_id: str, shop: str) -> AsyncIterator[Document]:
         """The audit trail of one aggregate, in the order of its versions, then of its places."""
         return self._journal.find({"aggregateId": aggregate_id, "shop": shop}).sort([("version", 1), ("seq", 1)])

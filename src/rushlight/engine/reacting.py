@@ -23,6 +23,7 @@ from rushlight.engine.subscription import Subscription
 from rushlight.errors import Fenced, Rejected, Retryable
 from rushlight.events.envelope import Envelope
 from rushlight.events.event import Event
+from rushlight.events.upcasting import upcast
 from rushlight.store.database import Database, Document
 from rushlight.store.held import PARKED, RETRYING, Failed, HeldAggregates, Key
 from rushlight.store.journal import Journal, to_envelope
@@ -324,6 +325,7 @@ class Reacting:
     async def _call(self, event: Envelope) -> None:
         subscription = self._subscription
         try:
+            event = upcast(event)
             typed: Event = self._classes[event.name].open(event)
         except Rejected as error:
             raise _Failure(f"cannot be read as {event.name}: {error}", final=True) from error

@@ -33,7 +33,7 @@ TARGET=$(mktemp -d --tmpdir rushlight-debian.XXXXXX)
 chmod 755 "$TARGET"
 
 leave() {
-    for mounted in dev/shm dev/pts dev proc sys; do
+    for mounted in dev/shm dev/pts dev proc sys .; do
         umount "$TARGET/$mounted" 2>/dev/null || true
     done
     if [ -n "$KEEP" ]; then
@@ -48,6 +48,8 @@ echo "== a minimal Debian 12 in $TARGET"
 debootstrap --variant=minbase --include=git,make,python3 bookworm "$TARGET" ${MIRROR:+"$MIRROR"} >"$TARGET.log" 2>&1 ||
     { tail -n 20 "$TARGET.log" >&2; exit 1; }
 rm -f "$TARGET.log"
+# A root that is no mount point has no propagation to change, which is how tests get mounts of their own.
+mount --bind "$TARGET" "$TARGET"
 mount -t proc proc "$TARGET/proc"
 mount --bind /dev "$TARGET/dev"
 mount --bind /dev/shm "$TARGET/dev/shm" 2>/dev/null || true

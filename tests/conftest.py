@@ -27,7 +27,7 @@ hypothesis_settings.register_profile("tests", deadline=None, max_examples=60, pr
 hypothesis_settings.load_profile("tests")
 
 START_SECONDS = 110.0
-STOP_SECONDS = 40.0
+STOP_SECONDS = 100.0
 POLL_SECONDS = 0.02
 
 

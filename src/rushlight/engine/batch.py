@@ -14,9 +14,12 @@ from rushlight.events.upcasting import upcast
 from rushlight.failpoints import at
 from rushlight.store.journal import Journal
 from rushlight.store.outbox import ORIGIN, OutboxReader
+from rushlight.store.parking import Held, Request
 
 MAX_REMEMBERED_VERSIONS = 20_000
 FOLLOWS_PARKED = "an earlier event of the same aggregate is parked"
+REPEATS_PARKED = "the same event is parked under another acknowledgement"
+FOLLOWERS = (FOLLOWS_PARKED, REPEATS_PARKED)
 
 Aggregate = tuple[str, str]
 # Bytes that came, under a name for the case that they cannot be read: their place in the stream, or the origin.
@@ -31,13 +34,27 @@ class Candidate(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Why an acknowledged event does not enter the journal: ``duplicate``, ``parked`` or ``unreadable``."""
+    """Why an acknowledged event does not enter the journal: ``duplicate``, ``parked``, ``dropped``, ``unreadable``."""
 
     kind: str
     origin: str
     reason: str
     data: bytes
     event: Envelope | None
+
+
+class Task(NamedTuple):
+    """A request about parked events, as far as one commit serves it.
+
+    Attributes:
+        held: the records that this commit decides about, in their order.
+        rest: how many more the aggregate has, which it does not touch.
+    """
+
+    request: Request
+    aggregate: Aggregate | None
+    held: list[Held]
+    rest: int
 
 
 @dataclass(slots=True)
@@ -48,34 +65,56 @@ class Batch:
         accepted: new events, in the order in which they enter the journal.
         outcomes: terminal records of the others.
         settled: origins that had their terminal record before; they only have to be cleared.
+        tasks: requests that it serves: what it decides about their records changes these, and makes none.
     """
 
     accepted: list[Candidate] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     settled: list[str] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
 
     def park(self, candidate: Candidate, reason: str) -> None:
         """Set an event aside, in sight."""
-        event, data = candidate
-        self.outcomes.append(Outcome("parked", event.origin, reason, data, event))
+        self.outcomes.append(_parked(candidate, reason))
 
     def park_from(self, culprit: Envelope, reason: str) -> None:
         """Park an accepted event and the later ones of its aggregate; the others stay."""
         kept: list[Candidate] = []
-        found = False
+        parked: list[Outcome] = []
         for candidate in self.accepted:
-            found = found or candidate.event is culprit
-            if found and _aggregate(candidate.event) == _aggregate(culprit):
-                self.park(candidate, reason if candidate.event is culprit else FOLLOWS_PARKED)
+            is_culprit = candidate.event is culprit
+            if is_culprit or (parked and aggregate_of(candidate.event) == aggregate_of(culprit)):
+                parked.append(_parked(candidate, reason if is_culprit else FOLLOWS_PARKED))
             else:
                 kept.append(candidate)
         self.accepted[:] = kept
+        # What was accepted so far came before all of its aggregate that is parked already.
+        self.outcomes[:0] = parked
+        self.park_repeats()
 
     def park_all(self, reason: str) -> None:
         """Park every accepted event."""
-        for candidate in self.accepted:
-            self.park(candidate, reason)
+        self.outcomes[:0] = [_parked(candidate, reason) for candidate in self.accepted]
         self.accepted.clear()
+        self.park_repeats()
+
+    def park_repeats(self) -> None:
+        """Park what would be a duplicate of something that is not stored, behind it."""
+        parked = {o.event.id for o in self.outcomes if o.kind == "parked" and o.event is not None}
+        repeats, others = list[Outcome](), list[Outcome]()
+        for outcome in self.outcomes:
+            repeated = outcome.kind == "duplicate" and outcome.event is not None and outcome.event.id in parked
+            (repeats if repeated else others).append(outcome)
+        self.outcomes[:] = [*others, *(repeat._replace(kind="parked", reason=REPEATS_PARKED) for repeat in repeats)]
+
+    def freed(self) -> set[Aggregate]:
+        """The aggregates of which nothing is parked any more once this is committed."""
+        staying = {outcome.origin for outcome in self.outcomes if outcome.kind == "parked"}
+        return {
+            task.aggregate
+            for task in self.tasks
+            if task.aggregate is not None and not task.rest and not any(held.origin in staying for held in task.held)
+        }
 
     def origins(self) -> list[str]:
         """Every origin that this batch settles or found settled."""
@@ -108,17 +147,19 @@ class Sorter:
         newly_parked: set[Aggregate] = set()
         for candidate in await self._in_order(fresh, batch, seen):
             self._admit(candidate, batch, newly_parked)
+        batch.park_repeats()
         return batch
 
     def committed(self, batch: Batch) -> None:
         """Remember what a committed batch established."""
+        self._parked -= batch.freed()
         for event, _ in batch.accepted:
             self._remember(event)
         for outcome in batch.outcomes:
             if outcome.event is not None:
                 self._remember(outcome.event)
                 if outcome.kind == "parked":
-                    self._parked.add(_aggregate(outcome.event))
+                    self._parked.add(aggregate_of(outcome.event))
 
     async def _fresh(self, arrived: Sequence[Arrival], batch: Batch, seen: _Seen) -> list[Candidate]:
         """Those that can be read and have no terminal record yet; the others get theirs."""
@@ -163,7 +204,7 @@ class Sorter:
         queues: dict[Aggregate, list[Candidate]] = {}
         for candidate in fresh:
             if candidate.event.version is not None:
-                queues.setdefault(_aggregate(candidate.event), []).append(candidate)
+                queues.setdefault(aggregate_of(candidate.event), []).append(candidate)
         if not queues:
             return fresh
         await self._fill_gaps(queues, batch, seen)
@@ -174,7 +215,7 @@ class Sorter:
             if candidate.event.version is None:
                 ordered.append(candidate)
                 continue
-            queue = queues[_aggregate(candidate.event)]
+            queue = queues[aggregate_of(candidate.event)]
             while queue and _version(queue[-1]) <= candidate.event.version:
                 ordered.append(queue.pop())
         return ordered
@@ -192,7 +233,7 @@ class Sorter:
         at("gap.read")
         arrived = [(f"{ORIGIN}{row.order_id}:{row.number}", row.data) for row in leftovers]
         for candidate in await self._fresh(arrived, batch, seen):
-            aggregate = _aggregate(candidate.event)
+            aggregate = aggregate_of(candidate.event)
             if candidate.event.version is not None and aggregate in queues:
                 queues[aggregate].append(candidate)
 
@@ -207,12 +248,12 @@ class Sorter:
 
     def _admit(self, candidate: Candidate, batch: Batch, newly_parked: set[Aggregate]) -> None:
         event = candidate.event
-        aggregate = _aggregate(event)
+        aggregate = aggregate_of(event)
         if aggregate in self._parked or aggregate in newly_parked:
             batch.park(candidate, FOLLOWS_PARKED)
             return
         try:
-            _check(event)
+            check(event)
         except Rejected as error:
             newly_parked.add(aggregate)
             batch.park(candidate, str(error))
@@ -222,7 +263,7 @@ class Sorter:
     def _remember(self, event: Envelope) -> None:
         if event.version is None:
             return
-        aggregate = _aggregate(event)
+        aggregate = aggregate_of(event)
         self._versions[aggregate] = max(event.version, self._versions.pop(aggregate, 0))
         if len(self._versions) > MAX_REMEMBERED_VERSIONS:
             self._versions.popitem(last=False)
@@ -240,14 +281,24 @@ def _decoded(arrived: Sequence[Arrival]) -> tuple[list[Candidate], list[Outcome]
     return candidates, unreadable
 
 
-def _check(event: Envelope) -> None:
+def _parked(candidate: Candidate, reason: str) -> Outcome:
+    return Outcome("parked", candidate.event.origin, reason, candidate.data, candidate.event)
+
+
+def check(event: Envelope) -> None:
+    """Whether this code can make something of an event.
+
+    Raises:
+        Rejected: its payload is not what its name declares, or newer than this code.
+    """
     declared = event_type(event.name)
     if declared is None:
         return
     validate(declared, upcast(event).payload)
 
 
-def _aggregate(event: Envelope) -> Aggregate:
+def aggregate_of(event: Envelope) -> Aggregate:
+    """Whose order among events this one has to keep."""
     return event.shop, event.aggregate_id
 
 

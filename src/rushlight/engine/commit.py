@@ -24,19 +24,22 @@ from pymongo.write_concern import WriteConcern
 
 from rushlight.engine.batch import Batch, Outcome
 from rushlight.engine.folding import Folded
+from rushlight.engine.parking import Moved, moved
 from rushlight.errors import Fenced, Retryable
 from rushlight.events.envelope import now
 from rushlight.failpoints import at
 from rushlight.store import bulk
 from rushlight.store.accounts import account_of
 from rushlight.store.database import Database, Document
+from rushlight.store.parking import parked_fields
 from rushlight.store.positions import Position, Positions
 
 log = logging.getLogger(__name__)
 
-MAX_VERSION = 2**63 - 1
 # What is parked is kept whole, as far as one document holds it.
 MAX_KEPT_BYTES = 15 << 20
+# The places of one commit's parked events lie between those of the commit before and of the next.
+PLACES_PER_COMMIT = 1 << 20
 MAX_ATTEMPTS = 60
 FIRST_BACKOFF_SECONDS = 0.05
 MAX_BACKOFF_SECONDS = 1.0
@@ -73,6 +76,7 @@ class Work(NamedTuple):
     projections: Mapping[str, int]
     outcomes: Sequence[Outcome]
     token: str
+    moved: Moved | None = None
 
     @classmethod
     def of(
@@ -86,8 +90,10 @@ class Work(NamedTuple):
         """A batch that has been folded."""
         sources = [account_of(event.origin, event.source) for event, _ in batch.accepted]
         stored = Counter(source for source in sources if source is not None)
-        moved = dict.fromkeys(projections, position.seq)
-        return cls(position, journal, stored, folded, moved, batch.outcomes, secrets.token_hex(8))
+        places = dict.fromkeys(projections, position.seq)
+        changes = moved(batch)
+        outcomes = [] if changes else batch.outcomes
+        return cls(position, journal, stored, folded, places, outcomes, secrets.token_hex(8), changes)
 
     @classmethod
     def replay(cls, position: Position, folded: Folded, moved: Mapping[str, int]) -> Work:
@@ -180,11 +186,17 @@ class Committer:
 
     async def _account(self, partition: int, work: Work) -> None:
         columns: dict[str, Counter[str]] = {source: Counter(stored=count) for source, count in work.stored.items()}
-        documents = [_outcome_document(partition, outcome) for outcome in work.outcomes]
+        first = work.position.n * PLACES_PER_COMMIT
+        documents = [_outcome_document(partition, place, o) for place, o in enumerate(work.outcomes, first)]
         for outcome in work.outcomes:
             source = account_of(outcome.origin, outcome.event.source if outcome.event else "")
             if source is not None:
                 columns.setdefault(source, Counter())[outcome.kind] += 1
+        if work.moved is not None:
+            await self._change(work.moved)
+            at("commit.parking")
+            for source, column in work.moved.columns.items():
+                columns.setdefault(source, Counter()).update(column)
         records = [{"q": {"_id": d.pop("_id")}, "u": {"$setOnInsert": d}, "upsert": True} for d in documents]
         await bulk.update(self._database.outcomes, bulk.encode(records), session=self._session)
         at("commit.outcomes")
@@ -197,6 +209,16 @@ class Committer:
             for source, column in columns.items()
         ]
         await bulk.update(self._database.ledger, bulk.encode(counts), session=self._session)
+
+    async def _change(self, moves: Moved) -> None:
+        """Take out and change records of earlier commits; the requests that asked for it say so."""
+        outcomes = self._database.outcomes
+        gone = await outcomes.delete_many({"_id": {"$in": moves.settled}}, session=self._session)
+        changed = await bulk.update(outcomes, bulk.encode(moves.records), session=self._session)
+        answered = await bulk.update(self._database.requests, bulk.encode(moves.requests), session=self._session)
+        expected = [len(moves.settled), len(moves.records), len(moves.requests)]
+        if [gone.deleted_count, changed, answered] != expected:
+            raise Retryable("parked events were changed by somebody else meanwhile")
 
     async def _is_committed(self, before: Position, token: str) -> bool:
         """Whether an attempt went through, by a majority read; False when it did not, or not yet, or is not known.
@@ -217,18 +239,18 @@ class Committer:
         raise Fenced(f"partition {before.partition} was moved on from commit {before.n} without us")
 
 
-def _outcome_document(partition: int, outcome: Outcome) -> Document:
+def _outcome_document(partition: int, place: int, outcome: Outcome) -> Document:
     document: Document = {"_id": outcome.origin, "p": partition, "kind": outcome.kind, "at": now()}
     event = outcome.event
     if event is not None:
         document |= {"eventId": event.id, "source": event.source, "shop": event.shop}
     if outcome.kind != "duplicate":
         text = outcome.data[:MAX_KEPT_BYTES].decode("utf-8", "replace")
-        document |= {"reason": outcome.reason[:500], "event": text}
+        document |= {"place": place, "reason": outcome.reason[:500], "event": text, "bytes": len(outcome.data)}
+        if text.encode() != outcome.data:
+            document["partial"] = True
     if outcome.kind == "parked" and event is not None:
-        document |= {"aggregateId": event.aggregate_id, "eventName": event.name}
-        if event.version is not None and event.version <= MAX_VERSION:
-            document["version"] = event.version
+        document |= parked_fields(event)
     return document
 
 

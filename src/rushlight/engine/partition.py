@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -19,6 +19,7 @@ from rushlight.engine.batch import Aggregate, Arrival, Batch, Sorter
 from rushlight.engine.commit import Committer, Refused, Work, next_position
 from rushlight.engine.folding import Poison
 from rushlight.engine.lanes import Fold, Lanes
+from rushlight.engine.parking import POLL_SECONDS, Errands, Parking
 from rushlight.errors import Rejected, Retryable, Unavailable
 from rushlight.events.envelope import now
 from rushlight.failpoints import at
@@ -61,6 +62,15 @@ class Start(NamedTuple):
     lanes: Lanes
 
 
+class Shared(NamedTuple):
+    """What the partitions of one worker have in common; ``turn`` is how many may commit at once."""
+
+    broadcaster: Broadcaster
+    clearing: Clearing
+    turn: asyncio.Semaphore
+    errands: Errands
+
+
 class PartitionOwner:
     """Runs one partition under one lease, until it is cancelled, drained or fenced."""
 
@@ -68,9 +78,7 @@ class PartitionOwner:
         self,
         database: Database,
         redis_url: str,
-        broadcaster: Broadcaster,
-        clearing: Clearing,
-        turn: asyncio.Semaphore,
+        shared: Shared,
         start: Start,
         session: AsyncClientSession,
     ) -> None:
@@ -78,12 +86,11 @@ class PartitionOwner:
         self._position = start.position
         self._outbox = OutboxReader(database)
         self._reader = StreamReader(redis_url, partition)
-        self._broadcaster = broadcaster
-        self._clearing = clearing
-        self._turn = turn
+        self._broadcaster, self._clearing, self._turn, self._errands = shared
         self._sorter = Sorter(partition, Journal(database, latest=True), self._outbox, start.parked)
         self._committer = Committer(database, session)
         self._lanes = start.lanes
+        self._parking = Parking(database, partition)
         self._stopping = asyncio.Event()
         self._page_events = MAX_BATCH_EVENTS
         self._last_commit = 0.0
@@ -93,6 +100,7 @@ class PartitionOwner:
         self._idle = False
         self._backlog = False
         self._busy = False
+        self._asked = False
 
     def stop(self) -> None:
         """Finish the batch in hand and return from `run`."""
@@ -113,13 +121,16 @@ class PartitionOwner:
             while not self._stopping.is_set():
                 read = read or asyncio.create_task(self._read())
                 news = news or asyncio.create_task(self._lanes.changed.wait())
-                await asyncio.wait({read, stop, news}, timeout=self._due(), return_when=asyncio.FIRST_COMPLETED)
+                timeout = min(self._due(), 0.0 if self._asked else POLL_SECONDS)
+                await asyncio.wait({read, stop, news}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 done, read = (read, None) if read.done() else (None, read)
                 news = None if news.done() else news
                 try:
                     if done is not None:
                         await self._take_page(done)
-                    await self._sweep_if_due()
+                    if done is not None or self._sweep_due() <= 0:
+                        await self._sweep_if_due()
+                    await self._serve_requests()
                     self._position = await self._lanes.advance(self._position, self._committer)
                 except (PyMongoError, Unavailable) as error:
                     log.warning("partition %d waits for MongoDB: %s", self._position.partition, error)
@@ -201,6 +212,19 @@ class PartitionOwner:
             return now()
         return datetime.fromtimestamp(int(self._position.entry.partition("-")[0]) / 1000, UTC)
 
+    async def _serve_requests(self) -> None:
+        """Do a part of what is asked about parked events; the rest in the next rounds, between pages of the stream."""
+        if not self._asked and not await self._errands.wait_for(self._position.partition):
+            return
+        try:
+            batch = await self._settle_as(self._parking.next, self._position.generation, self._position.entry)
+        except Refused as refused:
+            log.warning("partition %d: a request about parked events: %s", self._position.partition, refused)
+            self._parking.refused(str(refused), for_good=refused.for_good)
+            return
+        self._asked = bool(batch.tasks)
+        self._parking.committed()
+
     async def _process(self, arrived: Sequence[Arrival], generation: str, entry: str) -> None:
         """Settle what arrived in one commit, or in ever smaller ones while MongoDB refuses it as a whole."""
         try:
@@ -222,10 +246,18 @@ class PartitionOwner:
         Args:
             poison: why what is new among the arrivals is parked instead of accepted.
         """
-        while True:
+
+        async def sort() -> Batch:
             batch = await self._sorter.sort(arrived)
             if poison:
                 batch.park_all(poison)
+            return batch
+
+        await self._settle_as(sort, generation, entry)
+
+    async def _settle_as(self, make: Callable[[], Awaitable[Batch]], generation: str, entry: str) -> Batch:
+        while True:
+            batch = await make()
             at("batch.sorted")
             try:
                 async with self._turn:
@@ -238,6 +270,7 @@ class PartitionOwner:
                 continue
             break
         await self._after_commit(batch)
+        return batch
 
     async def _fold(self, batch: Batch) -> tuple[Fold, list[RawBSONDocument]]:
         """Encode and fold the accepted events; one that cannot be is parked, with the later ones of its aggregate."""
@@ -265,7 +298,7 @@ class PartitionOwner:
         self, batch: Batch, fold: Fold, journal: list[RawBSONDocument], generation: str, entry: str
     ) -> None:
         before = self._position
-        changed = batch.accepted or batch.outcomes
+        changed = batch.accepted or batch.outcomes or batch.tasks
         if not changed and (generation, entry) == (before.generation, before.entry):
             return
         after = next_position(before, events=len(batch.accepted), generation=generation, entry=entry)

@@ -13,7 +13,8 @@ from pymongo.errors import PyMongoError
 
 from rushlight.bus.broadcast import Broadcaster
 from rushlight.engine.generations import Catalogue
-from rushlight.engine.partition import PartitionOwner, Start
+from rushlight.engine.parking import Errands
+from rushlight.engine.partition import PartitionOwner, Shared, Start
 from rushlight.engine.place import is_dead, process_name
 from rushlight.errors import Fenced
 from rushlight.failpoints import at
@@ -58,7 +59,9 @@ class Worker:
         self._positions = Positions(database)
         self._broadcaster = Broadcaster(settings.redis_url or "")
         self._clearing = Clearing(database)
-        self._turn = asyncio.Semaphore(MAX_COMMITS_AT_ONCE)
+        self._shared = Shared(
+            self._broadcaster, self._clearing, asyncio.Semaphore(MAX_COMMITS_AT_ONCE), Errands(database)
+        )
         self._catalogue = Catalogue(database, projections_of(settings.modules))
         self._held: dict[int, _Held] = {}
         self._stopping = asyncio.Event()
@@ -142,9 +145,7 @@ class Worker:
         return PartitionOwner(
             self._database,
             self._settings.redis_url or "",
-            self._broadcaster,
-            self._clearing,
-            self._turn,
+            self._shared,
             Start(position, parked, lanes),
             session,
         )

@@ -30,23 +30,29 @@ async def update(
     *,
     session: AsyncClientSession | None = None,
     write_concern: Document | None = None,
-) -> None:
+) -> int:
     """Run update statements (``{"q": …, "u": …, "upsert": …}``), in no particular order.
 
     Args:
         session: inside its transaction the transaction's concerns count.
         write_concern: outside a transaction.
 
+    Returns:
+        How many documents they matched or made.
+
     Raises:
         BulkWriteError: the server refused some; ``details["writeErrors"]`` tells which.
         PyMongoError: a command failed.
     """
+    count = 0
     concern: dict[str, Any] = {"writeConcern": write_concern} if write_concern else {}
     for part in _parts(updates):
         command = {"update": collection.name, "updates": part, "ordered": False, **concern}
         reply = await collection.database.command(command, session=session)
         if reply.get("writeErrors"):
             raise BulkWriteError(reply)
+        count += reply["n"]
+    return count
 
 
 def _parts(updates: Sequence[Raw]) -> Iterator[list[Raw]]:

@@ -5,6 +5,7 @@ Collections:
 - ``orders``: the order service's documents, each with its embedded outbox.
 - ``journal``: the event store; ``_id`` is the event id, ``(p, seq)`` the place in its partition.
 - ``outcomes``: terminal records of what did not enter the journal; ``_id`` is the origin.
+- ``requests``: what operators ask the owners to do about parked events.
 - ``positions``, ``leases``: one document a partition; leases also hold one document a live worker.
 - ``ledger``: counters by partition and source. ``logs``: what each write-ahead log last said of itself.
 - ``reactions``: how far each reaction has come, and who runs it; ``reactions.held``, ``reactions.dropped``: aggregates
@@ -35,6 +36,7 @@ META = "meta"
 COLLECTIONS = (
     "journal",
     "outcomes",
+    "requests",
     "positions",
     "leases",
     "ledger",
@@ -49,6 +51,8 @@ COLLECTIONS = (
     "projection.behaviour",
 )
 COLLECTION_EXISTS = 48
+# Whoever asked has read the answer by then; what became of the events stands in their own records.
+KEPT_REQUESTS_SECONDS = 7 * 24 * 3600
 
 INDEXES: dict[str, list[IndexModel]] = {
     # The worker's search for leftovers; sparse, so that a settled order costs no entry.
@@ -69,7 +73,29 @@ INDEXES: dict[str, list[IndexModel]] = {
             [("aggregateId", ASCENDING), ("version", ASCENDING)],
             name="parked",
             partialFilterExpression={"kind": "parked"},
-        )
+        ),
+        # Each aggregate's parked events in the order in which they are retried.
+        IndexModel(
+            [("aggregateId", ASCENDING), ("place", ASCENDING)],
+            name="queue",
+            partialFilterExpression={"kind": "parked"},
+        ),
+        # Versions that were given up have their terminal record as well.
+        IndexModel(
+            [("aggregateId", ASCENDING), ("version", ASCENDING)],
+            name="dropped",
+            partialFilterExpression={"kind": "dropped"},
+        ),
+        IndexModel([("place", ASCENDING)], name="unreadable", partialFilterExpression={"kind": "unreadable"}),
+    ],
+    "requests": [
+        IndexModel(
+            [("p", ASCENDING), ("at", ASCENDING), ("_id", ASCENDING)],
+            name="open",
+            partialFilterExpression={"state": "open"},
+        ),
+        IndexModel([("group", ASCENDING)], name="group"),
+        IndexModel([("doneAt", ASCENDING)], name="done", expireAfterSeconds=KEPT_REQUESTS_SECONDS),
     ],
     "reactions.held": [IndexModel([("name", ASCENDING), ("state", ASCENDING), ("nextAt", ASCENDING)], name="due")],
     "projection.behaviour": [
@@ -91,6 +117,7 @@ class Database:
         self.orders: Collection = orders[name]["orders"]
         self.journal: Collection = db["journal"]
         self.outcomes: Collection = db["outcomes"]
+        self.requests: Collection = db["requests"]
         self.positions: Collection = db["positions"]
         self.leases: Collection = db["leases"]
         self.ledger: Collection = db["ledger"]

@@ -130,7 +130,8 @@ class Journal:
         group: Document = {
             "$group": {"_id": {"shop": "$shop", "aggregate": "$aggregateId"}, "version": {"$max": "$version"}}
         }
-        for collection, kind in ((self._journal, {}), (self._outcomes, {"kind": "parked"})):
+        ended = [(self._outcomes, {"kind": kind}) for kind in ("parked", "dropped")]
+        for collection, kind in ((self._journal, {}), *ended):
             pipeline: list[Document] = [{"$match": match | kind}, group]
             async for row in await collection.aggregate(pipeline):
                 key = (row["_id"]["shop"], row["_id"]["aggregate"])

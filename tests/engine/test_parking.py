@@ -1,0 +1,449 @@
+"""Parked events are retried in order or dropped with a reason, entirely or not at all, and the books stay right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from rushlight.bus.appender import Appender
+from rushlight.engine import batch as sorting
+from rushlight.engine import parking as module
+from rushlight.engine.parking import Moved, moved
+from rushlight.errors import Rejected
+from rushlight.events.catalogue import OrderPaid
+from rushlight.events.envelope import Envelope
+from rushlight.events.ids import partition_of
+from rushlight.projections.money import Money
+from rushlight.settings import Settings
+from rushlight.store.database import Database
+from rushlight.store.parking import Request, Requests, Verb, Wish
+from rushlight.store.recount import verify
+from tests.engine.audit import audit, eventually, settled
+from tests.engine.conftest import working
+from tests.engine.processes import workers
+from tests.engine.shop import Shop
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def wish(aggregate_id: str, kind: Verb = "retry", reason: str = "") -> Wish:
+    """About an aggregate of the default shop."""
+    partition = partition_of("default", aggregate_id, 8)
+    return Wish(partition=partition, kind=kind, shop="default", aggregate_id=aggregate_id, reason=reason)
+
+
+async def of_origin(database: Database, origin: str, kind: Verb = "drop", reason: str = "no use") -> Wish:
+    """About one record."""
+    record = await database.outcomes.find_one({"_id": origin})
+    assert record is not None
+    return Wish(partition=record["p"], kind=kind, origin=origin, reason=reason)
+
+
+async def asked(database: Database, *wishes: Wish) -> list[Request]:
+    """Write wishes down and wait until the owners have answered all of them."""
+    requests = Requests(database)
+    group = await requests.ask(wishes, by="a test")
+
+    async def done() -> bool:
+        return not await requests.count_open(group)
+
+    await eventually(done)
+    return await requests.of_group(group)
+
+
+def counts(request: Request) -> tuple[int, int, int, int]:
+    """What became of the records: stored, duplicate, dropped, left."""
+    return request.stored, request.duplicate, request.dropped, request.left
+
+
+async def right(database: Database, acknowledged: list[Envelope]) -> None:
+    """Everything that the audit and the recount look at is as it must be."""
+    assert await audit(database, acknowledged) == []
+    recount = await verify(database)
+    assert recount.differences == []
+
+
+async def columns(database: Database, source: str = "orders") -> Counter[str]:
+    """The ledger's counters of one source, over all partitions; those that are not zero."""
+    total: Counter[str] = Counter()
+    async for counter in database.ledger.find({"source": source}):
+        total.update({name: counter.get(name, 0) for name in ("stored", "duplicate", "parked", "dropped")})
+    return Counter({name: count for name, count in total.items() if count})
+
+
+@contextmanager
+def old_code(refused: set[str]) -> Iterator[None]:
+    """Code to which the payloads of these events (by name) make no sense."""
+
+    def strict(event: Envelope) -> None:
+        if event.name in refused:
+            raise Rejected("this code does not know it", field="payload")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorting, "check", strict)
+        yield
+
+
+async def parked(database: Database, shop: Shop, brisk: Settings, orders: int = 3, payments: int = 3) -> list[str]:
+    """Orders whose payments a worker with old code has parked; returns their ids."""
+    names = await shop.place(orders)
+    for _ in range(payments):
+        for name in names:
+            await shop.report(
+                OrderPaid(order_id=name, payment_id=f"p-{len(shop.acknowledged)}", currency="EUR", amount=1)
+            )
+    with old_code({"order_paid"}):
+        async with working(brisk):
+            await settled(database, shop.acknowledged)
+    assert await database.outcomes.count_documents({"kind": "parked"}) == orders * payments
+    return names
+
+
+async def test_a_retry_with_code_that_was_mended(database: Database, appender: Appender, brisk: Settings) -> None:
+    """What old code refused enters the journal in order, figures and books are right, and later events follow."""
+    shop = Shop(database, appender, seed=31)
+    names = await parked(database, shop, brisk)
+    before = await columns(database)
+    async with working(brisk):
+        answers = await asked(database, *map(wish, names))
+        assert [counts(answer) for answer in answers] == [(3, 0, 0, 0)] * 3
+        after = await columns(database)
+        assert (before["parked"], after["parked"], after["stored"]) == (9, 0, before["stored"] + 9)
+        await right(database, shop.acknowledged)
+        again = await asked(database, *map(wish, names))
+        assert [counts(answer) for answer in again] == [(0, 0, 0, 0)] * 3
+        for name in names:
+            await shop.report(OrderPaid(order_id=name, payment_id="last", currency="EUR", amount=1))
+        await settled(database, shop.acknowledged)
+    assert await database.outcomes.count_documents({"kind": "parked"}) == 0
+    await right(database, shop.acknowledged)
+
+
+async def test_a_fold_that_failed(
+    database: Database, appender: Appender, brisk: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fold with a bug parks; a retry before the bug is mended keeps all parked and says why; then it succeeds."""
+    shop = Shop(database, appender, seed=32)
+    (name,) = await shop.place(1)
+    for number in range(5):
+        await shop.report(OrderPaid(order_id=name, payment_id=f"p-{number}", currency="EUR", amount=number))
+    fold = Money.fold
+
+    def buggy(self: Money, state: Any, event: Envelope) -> None:
+        if event.payload.get("amount") == 2:
+            raise ZeroDivisionError("two is not divided")
+        fold(self, state, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Money, "fold", buggy)
+        async with working(brisk):
+            await settled(database, shop.acknowledged)
+            assert await database.outcomes.count_documents({"kind": "parked"}) == 3
+            (answer,) = await asked(database, wish(name))
+            assert counts(answer) == (0, 0, 0, 3)
+            assert answer.why == "ZeroDivisionError: two is not divided"
+            records = await database.outcomes.find({"kind": "parked"}).sort("place", 1).to_list()
+            assert [record.get("attempts", 0) for record in records] == [1, 0, 0]
+            await right(database, shop.acknowledged)
+    async with working(brisk):
+        (answer,) = await asked(database, wish(name))
+        assert counts(answer) == (3, 0, 0, 0)
+    await right(database, shop.acknowledged)
+
+
+async def test_a_part_succeeds(database: Database, appender: Appender, brisk: Settings) -> None:
+    """The events before one that fails again are stored; it and those behind it stay, with the new reason."""
+    shop = Shop(database, appender, seed=33)
+    (name,) = await shop.place(1)
+    for amount in (1, -1, 2):
+        await shop.report(OrderPaid(order_id=name, payment_id=f"p-{amount}", currency="EUR", amount=amount))
+    with old_code({"order_paid"}):
+        async with working(brisk):
+            await settled(database, shop.acknowledged)
+    async with working(brisk):
+        (answer,) = await asked(database, wish(name))
+        assert counts(answer) == (1, 0, 0, 2)
+        assert "payload.amount" in answer.why
+        await shop.report(OrderPaid(order_id=name, payment_id="p-3", currency="EUR", amount=3))
+        await settled(database, shop.acknowledged)
+        versions = [record["version"] async for record in database.outcomes.find({"kind": "parked"}).sort("place", 1)]
+        assert versions == [3, 4, 5]
+    await right(database, shop.acknowledged)
+
+
+async def test_a_drop(database: Database, appender: Appender, brisk: Settings) -> None:
+    """One event is dropped with a reason; the aggregate stays parked until the others are retried; then it goes on."""
+    shop = Shop(database, appender, seed=34)
+    (name,) = await shop.place(1)
+    for amount in (-1, 2, 3):
+        await shop.report(OrderPaid(order_id=name, payment_id=f"p-{amount}", currency="EUR", amount=amount))
+    async with working(brisk):
+        await settled(database, shop.acknowledged)
+        bad = await database.outcomes.find_one({"kind": "parked", "version": 2})
+        assert bad is not None
+        (answer,) = await asked(database, await of_origin(database, bad["_id"], reason="a sum below zero"))
+        assert counts(answer) == (0, 0, 1, 2)
+        record = await database.outcomes.find_one({"_id": bad["_id"]})
+        assert record is not None
+        assert (record["kind"], record["dropReason"], record["droppedBy"]) == ("dropped", "a sum below zero", "a test")
+        (answer,) = await asked(database, wish(name))
+        assert counts(answer) == (2, 0, 0, 0)
+    # The next owner knows of the versions only what the records say.
+    await shop.report(OrderPaid(order_id=name, payment_id="p-4", currency="EUR", amount=4))
+    async with working(brisk):
+        await settled(database, shop.acknowledged)
+    assert await columns(database) == {**await columns(database), "dropped": 1}
+    journal = await database.journal.find({"aggregateId": name}).sort("seq", 1).to_list()
+    assert [document["version"] for document in journal] == [1, 3, 4, 5]
+    problems = await audit(database, shop.acknowledged)
+    assert problems == [f"versions of {name}: [1, 3, 4, 5]"]
+    assert (await verify(database)).differences == []
+
+
+async def test_a_whole_aggregate_is_dropped(database: Database, appender: Appender, brisk: Settings) -> None:
+    """With all of its parked events dropped an aggregate takes new ones at once; a second drop finds nothing."""
+    shop = Shop(database, appender, seed=35)
+    events = [shop.seen("v-1", payload={"items": 1}), *(shop.seen("v-1") for _ in range(4))]
+    async with working(brisk):
+        await shop.send(events)
+        await settled(database, events)
+        (answer,) = await asked(database, wish("v-1", "drop", "a robot"))
+        assert counts(answer) == (0, 0, 5, 0)
+        (answer,) = await asked(database, wish("v-1", "drop", "a robot"))
+        assert counts(answer) == (0, 0, 0, 0)
+        more = [shop.seen("v-1")]
+        await shop.send(more)
+        await settled(database, more)
+    assert await columns(database, "web") == {"dropped": 5, "stored": 1}
+    await right(database, shop.acknowledged)
+
+
+async def test_repeats_of_what_is_parked(database: Database, appender: Appender, brisk: Settings) -> None:
+    """The same event under two acknowledgements is parked under both; a retry stores one, the other is a duplicate."""
+    shop = Shop(database, appender, seed=36)
+    first = [shop.seen("v-1", name="view_item") for _ in range(3)]
+    again = [msgspec.structs.replace(event, origin=f"w:other:{n}") for n, event in enumerate(first)]
+    with old_code({"view_item"}):
+        async with working(brisk):
+            await shop.send([first[0], again[0], *first[1:], *again[1:]])
+            await settled(database, shop.acknowledged)
+    assert await columns(database, "web") == {"parked": 6}
+    await right(database, shop.acknowledged)
+    async with working(brisk):
+        (answer,) = await asked(database, wish("v-1"))
+        assert counts(answer) == (3, 3, 0, 0)
+    assert await columns(database, "web") == {"stored": 3, "duplicate": 3}
+    await right(database, shop.acknowledged)
+
+
+async def test_thousands_in_bounded_commits_without_redis(
+    database: Database, appender: Appender, brisk: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A visitor's 1,200 parked events are retried in several commits, in their order; Redis is gone."""
+    shop = Shop(database, appender, seed=37)
+    events = [shop.seen("v-1", name="view_item") for _ in range(1200)]
+    with old_code({"view_item"}):
+        async with working(brisk):
+            await shop.send(events)
+            await settled(database, events)
+    sizes: list[int] = []
+
+    def noted(batch: Any) -> Moved | None:
+        sizes.append(sum(len(task.held) for task in batch.tasks))
+        return moved(batch)
+
+    monkeypatch.setattr("rushlight.engine.commit.moved", noted)
+    async with working(msgspec.structs.replace(brisk, redis_url=NOWHERE)):
+        (answer,) = await asked(database, wish("v-1"))
+    assert counts(answer) == (1200, 0, 0, 0)
+    assert max(sizes) <= module.MAX_EVENTS
+    assert len([size for size in sizes if size]) >= 3
+    stored = [document["origin"] async for document in database.journal.find().sort("seq", 1)]
+    assert stored == [event.origin for event in events]
+    await right(database, shop.acknowledged)
+
+
+async def test_what_cannot_be_retried(
+    database: Database, appender: Appender, brisk: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event of which only a part was kept, and bytes that are no event, say so and can only be dropped."""
+    monkeypatch.setattr("rushlight.engine.commit.MAX_KEPT_BYTES", 200)
+    shop = Shop(database, None, seed=38)
+    (name,) = await shop.place(1)
+    garbage = {"outbox.0.e": "garbage"}
+    await database.orders.update_one({"_id": name}, {"$set": garbage})
+    shop.appender = appender
+    cut = shop.seen("v-1", payload={"items": 1})
+    async with working(brisk):
+        await shop.send([cut])
+        await settled(database, shop.acknowledged)
+        unread = await of_origin(database, f"o:{name}:1", "retry", "")
+        answers = await asked(database, wish("v-1"), unread)
+        assert [counts(answer) for answer in answers] == [(0, 0, 0, 1)] * 2
+        assert answers[0].why.startswith("cannot be retried: of ")
+        assert "malformed" in answers[1].why
+        dropped = await asked(database, wish("v-1", "drop", "cut"), await of_origin(database, f"o:{name}:1"))
+        assert [counts(answer) for answer in dropped] == [(0, 0, 1, 0)] * 2
+    assert (await verify(database)).differences == []
+
+
+async def test_an_unreadable_entry_that_can_be_read_now(database: Database, brisk: Settings) -> None:
+    """It joins the queue of its aggregate, and is stored when that is retried."""
+    shop = Shop(database, None, seed=39)
+    (name,) = await shop.place(1)
+    text = (await database.orders.find_one({"_id": name}) or {})["outbox"][0]["e"]
+    await database.orders.update_one({"_id": name}, {"$set": {"outbox.0.e": "garbage"}})
+    origin = f"o:{name}:1"
+    async with working(brisk):
+        await settled(database, shop.acknowledged)
+        # As if this code could read what the former one could not.
+        await database.outcomes.update_one({"_id": origin}, {"$set": {"event": text, "bytes": len(text)}})
+        (answer,) = await asked(database, await of_origin(database, origin, "retry", ""))
+        assert (counts(answer), answer.why) == ((0, 0, 0, 1), module.NOW_READABLE)
+        (answer,) = await asked(database, wish(name))
+        assert counts(answer) == (1, 0, 0, 0)
+    await right(database, shop.acknowledged)
+
+
+@pytest.mark.parametrize("place", ["parking.read", "commit.parking", "batch.committed"])
+async def test_killed_in_mid_retry(
+    database: Database, appender: Appender, brisk: Settings, tmp_path: Path, place: str
+) -> None:
+    """A worker that dies anywhere in a retry has done it entirely or not at all; its successor goes on from there."""
+    shop = Shop(database, appender, seed=40)
+    names = await parked(database, shop, brisk, orders=4, payments=2)
+    dying = msgspec.structs.replace(brisk, testing=True, failpoints=f"{place}=die")
+    group = await Requests(database).ask([wish(name) for name in names], by="a test")
+    with workers(dying, tmp_path / "dying.log") as some:
+
+        async def died() -> bool:
+            return some.running[0].code is not None
+
+        await eventually(died)
+        assert f"failpoint {place}" in some.words()
+    requests = await Requests(database).of_group(group)
+    for request in requests:
+        left = await database.outcomes.count_documents({"kind": "parked", "aggregateId": request.wish.aggregate_id})
+        assert (request.state, request.stored, left) in (("open", 0, 2), ("done", 2, 0))
+    await right(database, shop.acknowledged)
+    with workers(brisk, tmp_path / "successor.log"):
+
+        async def done() -> bool:
+            return not await Requests(database).count_open(group)
+
+        await eventually(done)
+        assert [counts(request) for request in await Requests(database).of_group(group)] == [(2, 0, 0, 0)] * 4
+    await right(database, shop.acknowledged)
+
+
+async def test_killed_at_random(database: Database, appender: Appender, brisk: Settings, tmp_path: Path) -> None:
+    """Workers are killed with SIGKILL again and again while a large retry runs and new orders come; nothing is lost."""
+    shop = Shop(database, appender, seed=41)
+    events = [shop.seen(f"v-{n % 5}", name="view_item") for n in range(2500)]
+    with old_code({"view_item"}):
+        async with working(brisk):
+            await shop.send(events)
+            await settled(database, events)
+    requests = Requests(database)
+    group = await requests.ask([wish(f"v-{n}") for n in range(5)], by="a test")
+    with workers(brisk, tmp_path / "workers.log", count=2) as some:
+        for _ in range(3):
+            stood = await requests.progress(group)
+            await shop.place(5)
+
+            async def moves(stood: int = stood) -> bool:
+                return await requests.progress(group) > stood or not await requests.count_open(group)
+
+            await eventually(moves)
+            some.kill()
+        await settled(database, shop.acknowledged)
+
+        async def done() -> bool:
+            return not await requests.count_open(group)
+
+        await eventually(done)
+    answers = await requests.of_group(group)
+    # The purchases of new orders, too, are parked for as long as their visitors are.
+    assert sum(answer.stored for answer in answers) >= 2500
+    assert [answer.left for answer in answers] == [0] * 5
+    assert await database.outcomes.count_documents({"kind": "parked"}) == 0
+    await right(database, shop.acknowledged)
+
+
+async def test_a_takeover(database: Database, appender: Appender, brisk: Settings) -> None:
+    """Requests that were asked while nobody worked, or of an owner that left, are executed by whoever owns next."""
+    shop = Shop(database, appender, seed=42)
+    names = await parked(database, shop, brisk, orders=8)
+    group = await Requests(database).ask([wish(name) for name in names], by="a test")
+    async with working(brisk, count=2):
+        pass
+    async with working(brisk, count=2) as (first, _):
+
+        async def done() -> bool:
+            return not await Requests(database).count_open(group)
+
+        first.stop()
+        await eventually(done)
+    assert [answer.left for answer in await Requests(database).of_group(group)] == [0] * 8
+    await right(database, shop.acknowledged)
+
+
+async def told(database: Database, acknowledged: list[Envelope]) -> tuple[set[str], int]:
+    """The first words of what the audit says, and how many differences the recount found."""
+    problems = {problem.split()[0].rstrip(":") for problem in await audit(database, acknowledged)}
+    return problems, len((await verify(database)).differences)
+
+
+async def test_a_counter_that_does_not_move(
+    database: Database, appender: Appender, brisk: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planted bug: retried events stay counted as parked. Audit and recount say so."""
+    shop = Shop(database, appender, seed=43)
+    names = await parked(database, shop, brisk, orders=1)
+
+    def forgetful(batch: Any) -> Moved | None:
+        moves = moved(batch)
+        return moves._replace(columns={}) if moves else None
+
+    monkeypatch.setattr("rushlight.engine.commit.moved", forgetful)
+    async with working(brisk):
+        await asked(database, *map(wish, names))
+    assert await told(database, shop.acknowledged) == ({"ledger"}, 1)
+
+
+async def test_a_retry_in_reverse(
+    database: Database, appender: Appender, brisk: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planted bug: a retry that takes the newest first. The audit says that the versions do not rise."""
+    shop = Shop(database, appender, seed=44)
+    names = await parked(database, shop, brisk, orders=1)
+    retry = module._retry
+    monkeypatch.setattr(module, "_retry", lambda queue, *rest: retry(queue[::-1], *rest))
+    async with working(brisk):
+        await asked(database, *map(wish, names))
+    assert (await told(database, shop.acknowledged))[0] == {"versions"}
+
+
+async def test_a_record_that_stays(
+    database: Database, appender: Appender, brisk: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planted bug: a retried event keeps its parked record as well. Audit and recount say so."""
+    shop = Shop(database, appender, seed=45)
+    names = await parked(database, shop, brisk, orders=1, payments=1)
+
+    def hoarding(batch: Any) -> Moved | None:
+        moves = moved(batch)
+        return moves._replace(settled=[]) if moves else None
+
+    monkeypatch.setattr("rushlight.engine.commit.moved", hoarding)
+    async with working(brisk):
+        await asked(database, *map(wish, names))
+    problems, differences = await told(database, shop.acknowledged)
+    assert {"twice", "ledger"} <= problems
+    assert differences >= 2

@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -20,6 +20,9 @@ from rushlight.errors import RushlightError
 from rushlight.local.ports import listener
 from rushlight.modules import import_modules
 from rushlight.settings import Settings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 KEEP_ALIVE_SECONDS = 65
 GRACEFUL_STOP_SECONDS = 3
@@ -37,7 +40,9 @@ async def worker(settings: Settings) -> None:
     from rushlight.engine.reactions import Reactions
     from rushlight.engine.worker import Worker
     from rushlight.ingest.adopter import Adopter
+    from rushlight.operation.status import status_page, worker_figures
     from rushlight.store.database import Database
+    from rushlight.store.reports import Reporter
 
     import_modules(settings.modules)
     database = await Database.connect(settings, role="worker")
@@ -51,11 +56,15 @@ async def worker(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    reporter = Reporter(database, "worker", working.name, worker_figures)
     adopter.start()
+    reporter.start()
     _spare_the_collector()
     try:
-        await asyncio.gather(working.run(), reacting.run())
+        async with status_page(settings, {"leases": working.alive}, {"Redis": working.fed}):
+            await asyncio.gather(working.run(), reacting.run())
     finally:
+        await reporter.stop()
         await adopter.stop()
         await database.close()
 
@@ -109,11 +118,25 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
     )
-    server = uvicorn.Server(config)
+    server = _server(config, getattr(app, "drain", None))
     _spare_the_collector()
     await server.serve(sockets=[listener(host, port)])
     if not server.started:
         raise RushlightError("could not start; the reason stands above")
+
+
+def _server(config: uvicorn.Config, drain: Callable[[], Awaitable[None]] | None) -> uvicorn.Server:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Lets go of whoever waits, before it waits for what is on its way."""
+
+        async def shutdown(self, sockets: Any = None) -> None:
+            if drain is not None:
+                await drain()
+            await super().shutdown(sockets)
+
+    return Server(config)
 
 
 def _spare_the_collector() -> None:

@@ -8,27 +8,36 @@ from typing import Any
 
 import msgspec
 
-from rushlight.errors import RushlightError
+from rushlight.bus.link import Link
+from rushlight.errors import RushlightError, Unavailable
 from rushlight.ingest.adopter import Adopter
 from rushlight.ingest.http import IngestApp
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring
 from rushlight.live.board import Board
 from rushlight.live.gateway import Gateway
+from rushlight.metrics import Exposition
+from rushlight.operation.instance import InstanceFigures
+from rushlight.operation.page import MetricsApp
+from rushlight.operation.requests import Requests
 from rushlight.query.api import build as build_api
 from rushlight.query.figures import Figures
+from rushlight.query.health import mongodb
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 
 INGEST, LIVE = "ingest", "live"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 API_PATHS = ("/api/", "/docs", "/health/")
+METRICS_PATH = "/metrics"
+PING_SECONDS = 1.0
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+Reasons = dict[str, Callable[[], Awaitable[str | None]]]
 
 
 def build(settings: Settings, parts: Collection[str] = (INGEST, LIVE)) -> Web:
@@ -48,6 +57,8 @@ class Web:
         self._parts = parts
         self._hosts = LOOPBACK_HOSTS | set(settings.hosts)
         self._apps: dict[str, Asgi] = {}
+        self._requests = Requests()
+        self._gateway: Gateway | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,6 +66,18 @@ class Web:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
+        name = _part(scope["path"])
+        if scope["type"] == "http":
+            await self._requests.serve(_shown(name, scope["path"]), self._route, scope, receive, send)
+        else:
+            await self._route(scope, receive, send)
+
+    async def drain(self) -> None:
+        """Let go of the sockets, so that their clients connect again while requests on their way are answered."""
+        if self._gateway is not None:
+            await self._gateway.drain()
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = _part(scope["path"])
         if name != INGEST and not self._is_addressed(scope):
             await _refuse(scope, send, 421, "this host name is not served here; add it to the setting `hosts`")
@@ -91,17 +114,36 @@ class Web:
         database = await Database.connect(settings, role="web")
         self._closers.append(database.close)
         figures = Figures(database, settings)
-        self._apps["api"] = build_api(database, settings, figures=figures)
+        redis = Link(settings.redis_url or "")
+        self._closers.append(redis.close)
+        checks: Reasons = {}
+        concerns: Reasons = {"Redis": lambda: _redis(redis)}
+        # Events are safe in the log while MongoDB is away; figures cannot be read without it.
+        (checks if LIVE in self._parts else concerns)["MongoDB"] = mongodb(database)
         if INGEST in self._parts:
-            await self._start_ingest(database)
+            intake = await self._start_ingest(database)
+            checks["ingest"], concerns["log"] = intake.full, intake.crowded
         if LIVE in self._parts:
-            gateway = Gateway(figures, settings.redis_url or "")
+            self._gateway = gateway = Gateway(figures, settings.redis_url or "")
             await gateway.start()
             self._closers.append(gateway.stop)
             self._apps["socket"] = gateway.asgi
             self._apps["board"] = Board()
+        self._apps["api"] = build_api(database, settings, figures=figures, checks=checks, concerns=concerns)
+        instance = InstanceFigures(figures, settings.redis_url or "")
+        self._closers.append(instance.close)
+        self._apps["metrics"] = MetricsApp(self._role, self._collect, instance)
 
-    async def _start_ingest(self, database: Database) -> None:
+    @property
+    def _role(self) -> str:
+        return "web" if len(self._parts) > 1 else next(iter(self._parts))
+
+    def _collect(self, exposition: Exposition) -> None:
+        self._requests.collect(exposition)
+        if self._gateway is not None:
+            exposition.add("rushlight_viewers", self._gateway.viewers)
+
+    async def _start_ingest(self, database: Database) -> Intake:
         settings = self._settings
         directory = settings.path / "wal"
         redis_url = settings.redis_url or ""
@@ -113,6 +155,7 @@ class Web:
         adopter.start()
         self._closers.append(adopter.stop)
         self._apps[INGEST] = IngestApp(intake, Keyring(database))
+        return intake
 
     async def _stop(self) -> None:
         while self._closers:
@@ -122,9 +165,23 @@ class Web:
 def _part(path: str) -> str:
     if path == "/events":
         return INGEST
+    if path == METRICS_PATH:
+        return "metrics"
     if path.startswith("/socket.io/"):
         return "socket"
     return "api" if path.startswith(API_PATHS) else "board"
+
+
+def _shown(part: str, path: str) -> str:
+    return "health" if path.startswith("/health/") else part
+
+
+async def _redis(link: Link) -> str | None:
+    try:
+        await link.call(("PING",), timeout_seconds=PING_SECONDS)
+    except Unavailable:
+        return "does not answer; orders go by their outbox, other events wait in the log"
+    return None
 
 
 async def _refuse(scope: Scope, send: Send, status: int, reason: str) -> None:

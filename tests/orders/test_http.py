@@ -127,7 +127,10 @@ async def test_health_is_told(shop: Shop) -> None:
     """Live and ready, and how the fast path fares."""
     assert (await shop.get("/health/live")).status == 200
     answer = await shop.get("/health/ready")
-    assert (answer.status, answer.json) == (200, {"ok": True, "stream": "well"})
+    assert (answer.status, answer.json) == (
+        200,
+        {"ok": True, "stream": "well", "status": "ready", "reason": "", "reasons": []},
+    )
 
 
 scalars = st.one_of(

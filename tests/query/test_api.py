@@ -84,8 +84,15 @@ async def test_health(http: Http, database: Database, settings: Settings) -> Non
         answer = await other.get("/health/ready")
     assert (answer.status_code, answer.json()) == (
         503,
-        {"status": "unready", "reason": "ingest: the write-ahead log is full"},
+        {
+            "status": "unready",
+            "reason": "ingest: the write-ahead log is full",
+            "reasons": ["ingest: the write-ahead log is full"],
+        },
     )
+    async with client(build(database, settings, concerns={"ingest": full})) as other:
+        answer = await other.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
 
 
 async def test_without_mongodb_it_is_unavailable(settings: Settings, database: Database) -> None:

@@ -17,6 +17,7 @@ from rushlight.bus.broadcast import Broadcaster, Change
 from rushlight.bus.stream import FIRST_ENTRY, Page, StreamReader
 from rushlight.engine.batch import Aggregate, Arrival, Batch, Sorter
 from rushlight.engine.commit import Committer, Refused, Work, next_position
+from rushlight.engine.figures import WORK
 from rushlight.engine.folding import Poison
 from rushlight.engine.lanes import Fold, Lanes
 from rushlight.engine.parking import POLL_SECONDS, Errands, Parking
@@ -101,6 +102,11 @@ class PartitionOwner:
         self._backlog = False
         self._busy = False
         self._asked = False
+
+    @property
+    def outage(self) -> bool:
+        """Whether the stream could not be read the last time."""
+        return self._outage
 
     def stop(self) -> None:
         """Finish the batch in hand and return from `run`."""
@@ -302,7 +308,8 @@ class PartitionOwner:
         if not changed and (generation, entry) == (before.generation, before.entry):
             return
         after = next_position(before, events=len(batch.accepted), generation=generation, entry=entry)
-        await self._committer.commit(before, Work.of(after, batch, fold.folded, journal, fold.names))
+        with WORK.commit(len(batch.accepted) + len(batch.outcomes)):
+            await self._committer.commit(before, Work.of(after, batch, fold.folded, journal, fold.names))
         at("batch.committed")
         self._position = after
         self._lanes.committed(fold.lanes, after.seq)

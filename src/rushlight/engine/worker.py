@@ -65,6 +65,19 @@ class Worker:
         self._catalogue = Catalogue(database, projections_of(settings.modules))
         self._held: dict[int, _Held] = {}
         self._stopping = asyncio.Event()
+        self._confirmed = -math.inf
+
+    async def alive(self) -> str | None:
+        """Why this worker cannot keep leases; None when it can."""
+        silent = asyncio.get_running_loop().time() - self._confirmed
+        if silent > self._settings.lease_ttl_seconds:
+            return f"MongoDB has not confirmed its leases for {silent:.0f} s"
+        return None
+
+    async def fed(self) -> str | None:
+        """Why its partitions go by the outbox instead of the stream; None when none does."""
+        cut_off = sorted(partition for partition, held in self._held.items() if held.owner.outage)
+        return f"the streams of partitions {cut_off} cannot be read" if cut_off else None
 
     def stop(self) -> None:
         """Ask `run` to finish the batches in hand, give the leases back and return."""
@@ -82,14 +95,14 @@ class Worker:
 
     async def _keep_leases(self) -> None:
         interval = self._settings.lease_ttl_seconds / HEARTBEATS_PER_TTL
-        confirmed = asyncio.get_running_loop().time()
+        self._confirmed = asyncio.get_running_loop().time()
         while not self._stopping.is_set():
             try:
                 await self._round()
-                confirmed = asyncio.get_running_loop().time()
+                self._confirmed = asyncio.get_running_loop().time()
             except PyMongoError as error:
                 log.warning("worker %s cannot keep its leases: %s", self.name, error)
-                if asyncio.get_running_loop().time() - confirmed > self._settings.lease_ttl_seconds:
+                if asyncio.get_running_loop().time() - self._confirmed > self._settings.lease_ttl_seconds:
                     await self._let_go(set(self._held))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), interval)

@@ -17,7 +17,7 @@ from rushlight.events.envelope import MAX_ENVELOPE_BYTES, Envelope, encode
 from rushlight.events.ids import partition_of
 from rushlight.ingest.log.delivery import Delivery
 from rushlight.ingest.log.holding import hold
-from rushlight.ingest.log.priority import VIEW, priority_of
+from rushlight.ingest.log.priority import MONEY, VIEW, priority_of
 from rushlight.ingest.log.segment import Entry
 from rushlight.ingest.log.settling import ORIGIN
 from rushlight.store.database import Database
@@ -105,6 +105,16 @@ class Intake:
             priority = max(priority, entry.priority)
             entries.append(entry)
         await self._log.put(entries, now, priority).future
+
+    async def full(self) -> str | None:
+        """Why not even money would be accepted now; None when it would."""
+        return "it is closing" if self._closing else self._log.trouble(MONEY)
+
+    async def crowded(self) -> str | None:
+        """Why views would be turned away now, or what is wrong with the log otherwise; None when all is well."""
+        if self._log.damage:
+            return f"the write-ahead log is damaged: {self._log.damage[-1]}"
+        return self._log.trouble(VIEW)
 
     def reject(self, source: str, reason: str, count: int = 1) -> None:
         """Count events that were turned away, by source and reason (a word, see `Rejected.code`)."""

@@ -60,6 +60,7 @@ class Gateway:
         self._shop_of: dict[Viewer, str] = {}
         self._doors: dict[str, Door] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
         for namespace in NAMESPACES:
             self._register(namespace)
 
@@ -89,10 +90,17 @@ class Gateway:
             door.shut()
         await self._server.shutdown()
 
+    async def drain(self) -> None:
+        """Let every viewer go, so that it connects again somewhere else, and welcome no others."""
+        self._draining = True
+        for socket in list(self._server.eio.sockets.values()):
+            with suppress(Exception):  # a socket that is ending by itself
+                await socket.close(wait=False)
+
     async def asgi(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """The ASGI application."""
         sid = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("sid", [""])[0]
-        if not sid and len(self._server.eio.sockets) >= MAX_SOCKETS:
+        if not sid and (self._draining or len(self._server.eio.sockets) >= MAX_SOCKETS):
             await _refuse(scope, send, 503)
         elif scope["type"] == "websocket":
             await self._serve_socket(scope, receive, send, sid)

@@ -1,7 +1,7 @@
 """The order service's front door: a raw ASGI application, because a checkout waits behind every microsecond here.
 
 Routes: ``POST /orders``, ``POST /orders/{id}/pay|cancel|refund``, ``GET /orders/{id}``, ``GET /openapi.json``,
-``GET /health/live``, ``GET /health/ready``.
+``GET /health/live``, ``GET /health/ready``, ``GET /metrics``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import msgspec
 
 from rushlight.bus.appender import Appender
 from rushlight.errors import RushlightError, Unavailable
+from rushlight.metrics import Exposition
+from rushlight.operation.orders import OrdersFigures
+from rushlight.operation.page import MetricsApp
+from rushlight.operation.requests import Requests
 from rushlight.orders.http import (
     Bodies,
     Disconnected,
@@ -49,6 +53,7 @@ class _Open(NamedTuple):
     appender: Appender | None
     service: OrderService
     bodies: Bodies
+    metrics: MetricsApp
 
 
 class OrdersApp:
@@ -57,13 +62,14 @@ class OrdersApp:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open: _Open | None = None
+        self._requests = Requests()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            await self._requests.serve(_part(scope["path"]), self._serve, scope, receive, send)
 
     async def start(self) -> None:
         """Connect.
@@ -74,13 +80,15 @@ class OrdersApp:
         settings = self._settings
         database = await Database.connect_orders(settings, role="orders")
         appender = Appender(settings.redis_url) if settings.redis_url else None
-        self._open = _Open(database, appender, OrderService(database.orders, settings.partitions, appender), Bodies())
+        service = OrderService(database.orders, settings.partitions, appender)
+        metrics = MetricsApp("orders", self._collect, OrdersFigures(database.orders))
+        self._open = _Open(database, appender, service, Bodies(), metrics)
 
     async def stop(self) -> None:
         """Answer what is on its way, then disconnect."""
         if self._open is None:
             return
-        database, appender, service, bodies = self._open
+        database, appender, service, bodies, _ = self._open
         await service.close()
         bodies.close()
         self._open = None
@@ -132,6 +140,9 @@ class OrdersApp:
                 _allow(scope, "POST")
                 await self._change(parts[2], parts[3], scope, receive, send)
                 return
+        if path == "/metrics":
+            await self._opened.metrics(scope, receive, send)
+            return
         await self._other(path, scope, send)
 
     async def _change(self, order_id: str, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,14 +165,35 @@ class OrdersApp:
         # Redis has no say here: orders are taken without it.
         ready = path == "/health/live" or (self._open is not None and await self._open.service.ready())
         appender = self._open.appender if self._open else None
-        state = {"ok": ready, "stream": None if appender is None else ("well" if appender.well else "unwell")}
+        stream = None if appender is None else ("well" if appender.well else "unwell")
+        reasons = [] if ready else ["MongoDB: no primary answers"]
+        if stream == "unwell":
+            reasons.append("Redis: does not answer; orders go by their outbox")
+        status = "live" if path == "/health/live" else "unready" if not ready else "degraded" if reasons else "ready"
+        reason = reasons[0] if reasons else ""
+        state = {"ok": ready, "stream": stream, "status": status, "reason": reason, "reasons": reasons}
         await answer(send, 200 if ready else 503, msgspec.json.encode(state))
+
+    def _collect(self, exposition: Exposition) -> None:
+        self._requests.collect(exposition)
+        if self._open is not None and self._open.appender is not None:
+            exposition.add("rushlight_orders_offers_dropped_total", self._open.appender.dropped)
+            exposition.add("rushlight_redis_up", int(self._open.appender.well))
 
     @property
     def _opened(self) -> _Open:
         if self._open is None:
             raise Unavailable("the order service is starting or stopping")
         return self._open
+
+
+def _part(path: str) -> str:
+    if path == "/orders":
+        return "create"
+    last = path.rpartition("/")[2]
+    if path.startswith("/orders/"):
+        return last if last in _CHANGES else "find"
+    return "health" if path in HEALTH else "other"
 
 
 def _pay(body: bytes) -> Decision:

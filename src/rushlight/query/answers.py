@@ -90,10 +90,3 @@ class NoticesAnswer(Answer, kw_only=True):
     """The newest lines of the board."""
 
     notices: list[Notice]
-
-
-class Health(msgspec.Struct, rename="camel", kw_only=True):
-    """Whether this process is up, and whether it can do its work; ``reason`` says why not."""
-
-    status: str
-    reason: str = ""

@@ -11,10 +11,11 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Tag
 
+from rushlight.health import Checks
 from rushlight.query.docs import POLICY, DocsPage
 from rushlight.query.failures import HANDLERS
 from rushlight.query.figures import Figures
-from rushlight.query.health import Checks, get_live, get_ready
+from rushlight.query.health import get_live, get_ready, mongodb
 from rushlight.query.routes import ROUTES
 from rushlight.settings import Settings
 from rushlight.store.database import Database
@@ -28,20 +29,29 @@ DESCRIPTION = (
 
 
 def build(
-    database: Database, settings: Settings, *, figures: Figures | None = None, checks: Checks | None = None
+    database: Database,
+    settings: Settings,
+    *,
+    figures: Figures | None = None,
+    checks: Checks | None = None,
+    concerns: Checks | None = None,
 ) -> Litestar:
     """The application; the caller keeps the database open for as long as it serves.
 
     Args:
-        figures: shared with the live board, so that both read with the same care. checks: for ``/health/ready``.
+        figures: shared with the live board, so that both read with the same care.
+        checks: for ``/health/ready``: what this process cannot work without; by default MongoDB.
+        concerns: for the same: what it can work without, and is degraded.
     """
     reader = figures or Figures(database, settings)
-    ready = dict(checks or {})
+    needed = {"MongoDB": mongodb(database)} if checks is None else dict(checks)
+    missed = dict(concerns or {})
     return Litestar(
         route_handlers=[ROUTES, get_live, get_ready],
         dependencies={
             "figures": Provide(lambda: reader, sync_to_thread=False),
-            "checks": Provide(lambda: ready, sync_to_thread=False),
+            "checks": Provide(lambda: needed, sync_to_thread=False),
+            "concerns": Provide(lambda: missed, sync_to_thread=False),
         },
         exception_handlers=HANDLERS,
         type_encoders={Int64: int},

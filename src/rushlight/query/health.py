@@ -1,8 +1,8 @@
-"""``/health/live``: the process answers. ``/health/ready``: it can do its work; otherwise 503 and the reason."""
+"""``/health/live``: the process answers. ``/health/ready``: it can do its work; otherwise 503 and the reasons."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -12,13 +12,10 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from pymongo.errors import PyMongoError
 
-from rushlight.query.answers import Health
-from rushlight.query.figures import Figures
+from rushlight.health import Health, assess
+from rushlight.store.database import Database
 
 CHECK_SECONDS = 1.0
-
-# By name: whether a part of the process can do its work, and if not, why not.
-Checks = Mapping[str, Callable[[], Awaitable[str | None]]]
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 
 
@@ -30,23 +27,24 @@ def get_live() -> Health:
 
 @route("/health/ready", http_method=READ, summary="Can the process do its work?")
 async def get_ready(
-    figures: NamedDependency[SkipValidation[Figures]],
     checks: NamedDependency[SkipValidation[Any]],
+    concerns: NamedDependency[SkipValidation[Any]],
 ) -> Response[Health]:
-    """200 when MongoDB and every part answer, else 503 with the first reason."""
-    reason = await _reason(figures, checks)
-    if reason is None:
-        return Response(Health(status="ready"))
-    return Response(Health(status="unready", reason=reason), status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+    """200 when every part can do its work (``degraded``: with something missing), else 503; the reasons say why."""
+    health = await assess(checks, concerns)
+    unready = health.status == "unready"
+    return Response(health, status_code=HTTPStatus.SERVICE_UNAVAILABLE if unready else HTTPStatus.OK)
 
 
-async def _reason(figures: Figures, checks: Checks) -> str | None:
-    try:
-        with pymongo.timeout(CHECK_SECONDS):
-            await figures.database.client.admin.command("ping")
-    except PyMongoError:
-        return "MongoDB does not answer"
-    for name, check in checks.items():
-        if (reason := await check()) is not None:
-            return f"{name}: {reason}"
-    return None
+def mongodb(database: Database) -> Callable[[], Awaitable[str | None]]:
+    """The check that a primary answers."""
+
+    async def answers() -> str | None:
+        try:
+            with pymongo.timeout(CHECK_SECONDS):
+                await database.client.admin.command("ping")
+        except PyMongoError:
+            return "no primary answers"
+        return None
+
+    return answers

@@ -10,6 +10,7 @@ Collections:
 - ``ledger``: counters by partition and source. ``logs``: what each write-ahead log last said of itself.
 - ``reactions``: how far each reaction has come, and who runs it; ``reactions.held``, ``reactions.dropped``: aggregates
   that it failed on, and events that a person gave up.
+- ``reports``: what worker processes say of themselves.
 - ``keys``: write keys, hashed. ``notices``: lines for the board.
 - ``projection.NAME``: projection documents; ``_id`` is ``generation/partition/shop/key``.
 - ``meta``: number of partitions; which generations of each projection exist (``store/generations.py``).
@@ -46,6 +47,7 @@ COLLECTIONS = (
     "reactions",
     "reactions.held",
     "reactions.dropped",
+    "reports",
     META,
     "projection.money",
     "projection.behaviour",
@@ -98,6 +100,8 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("doneAt", ASCENDING)], name="done", expireAfterSeconds=KEPT_REQUESTS_SECONDS),
     ],
     "reactions.held": [IndexModel([("name", ASCENDING), ("state", ASCENDING), ("nextAt", ASCENDING)], name="due")],
+    # What nobody renews is forgotten after a day.
+    "reports": [IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=86_400)],
     "projection.behaviour": [
         # Visitors of the last minutes and carts that are open, asked for at every frame of the board.
         IndexModel([("shop", ASCENDING), ("seen", ASCENDING)], name="seen", sparse=True),
@@ -127,6 +131,7 @@ class Database:
         self.reactions: Collection = db["reactions"]
         self.held: Collection = db["reactions.held"]
         self.dropped: Collection = db["reactions.dropped"]
+        self.reports: Collection = db["reports"]
         self.meta: Collection = db[META]
 
     @classmethod

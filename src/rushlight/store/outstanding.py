@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from rushlight.store.database import Database, Document
+from rushlight.store.database import Collection, Database, Document
 from rushlight.store.outbox import ORIGIN
 
 LOOKUP_ENTRIES = 1000
 FETCH_ORDERS = 500
+COUNTED_ORDERS = 10_000
 # Any number: it makes the condition one that the sparse index can answer.
 SOME_ENTRY: Document = {"outbox.p": {"$gte": 0}}
 ENTRY_FIELDS = {"outbox.n": 1, "outbox.at": 1, "outbox.e": 1}
@@ -109,3 +110,12 @@ async def oldest(database: Database, *, limit: int) -> tuple[list[Entry], dateti
     entries = [entry for order in orders for entry in entries_of(order)]
     horizon = min(entry.at for entry in entries_of(orders[-1])) if len(orders) == limit else None
     return await unsettled(database, entries), horizon
+
+
+async def count_orders(orders: Collection, match: Document) -> int:
+    """How many orders still have such outbox entries, counted from the index up to 10,000.
+
+    Raises:
+        PyMongoError: MongoDB does not answer.
+    """
+    return await orders.count_documents(match, hint="outbox", limit=COUNTED_ORDERS)

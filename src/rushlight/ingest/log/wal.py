@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import secrets
+import time
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,7 @@ MAX_QUEUED_BYTES = 64 << 20
 RECORD_OVERHEAD_BYTES = 40
 FULL_RETRY_SECONDS = 5.0
 DISK_RETRY_SECONDS = 2.0
+REFUSED_SECONDS = 15.0
 
 
 class Call:
@@ -91,6 +93,7 @@ class WriteAheadLog:
         self._group: list[Call] = []
         self._stored_bytes = sum(segment.size for segment in self.segments)
         self._queued_bytes = 0
+        self._refused, self._refused_at = "", 0.0  # why the disk did not take the last group, and when
         self._busy = False  # the disk works on a group or on a new segment
         self._closing = False
 
@@ -131,6 +134,15 @@ class WriteAheadLog:
     def size(self) -> int:
         """Bytes that count against the cap."""
         return self._stored_bytes + self._queued_bytes
+
+    def trouble(self, priority: int) -> str | None:
+        """Why events of this priority would be refused now; None when they would not."""
+        # For a while: whoever is sent nothing any more because of it would never find out that the disk is well again.
+        if self._refused and time.monotonic() - self._refused_at < REFUSED_SECONDS:
+            return self._refused
+        if self.size + MIN_SEGMENT_BYTES // 16 > limit_bytes(self.cap_bytes, priority):
+            return f"the write-ahead log is full ({self.size >> 20} of {self.cap_bytes >> 20} MiB)"
+        return None
 
     @property
     def written_end(self) -> int:
@@ -320,6 +332,7 @@ class WriteAheadLog:
             return
         if begun:
             self._begun(result, *begun, group[0].first)
+        self._refused = ""
         self._note(group, len(frame), offsets)
         self._write()
         for call in group:
@@ -353,7 +366,8 @@ class WriteAheadLog:
             descriptor, self._descriptor = self._descriptor, -1
             with suppress(OSError):
                 os.close(descriptor)
-        reason = f"the write-ahead log cannot be written: {error.strerror or error}"
+        self._refused_at = time.monotonic()
+        reason = self._refused = f"the write-ahead log cannot be written: {error.strerror or error}"
         for call in refused:
             if not call.future.done():
                 call.future.set_exception(Unavailable(reason, retry_after_seconds=DISK_RETRY_SECONDS))

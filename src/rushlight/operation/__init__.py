@@ -1,0 +1,1 @@
+"""How it goes: health, metrics, and what worker processes report of themselves."""

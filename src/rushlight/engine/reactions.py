@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 
@@ -152,7 +153,7 @@ class Reactions:
 
     async def _round(self) -> None:
         """One heartbeat: what is no longer ours ends, what is free and in our share begins."""
-        asked = asyncio.get_running_loop().time()
+        asked = time.monotonic()
         try:
             mine = await self._places.heartbeat(list(self._subscriptions))
         except PyMongoError:
@@ -207,7 +208,8 @@ class Reactions:
         log.info("%s runs reaction %s from %d on, at epoch %d", self.name, place.id, place.seq, place.epoch)
 
     def _is_mine(self) -> bool:
-        return asyncio.get_running_loop().time() < self._mine_until
+        # Not the loop's time, which stands still while callbacks run: we may have been frozen among them.
+        return time.monotonic() < self._mine_until
 
     def _lose(self, places: Iterable[str]) -> None:
         for place in list(places):

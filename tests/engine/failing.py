@@ -5,19 +5,33 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rushlight.local.check import make_replica_set
 from rushlight.local.layout import Layout
-from rushlight.local.process import spawn
+from rushlight.local.process import Child, spawn
 from rushlight.local.servers import mongod_command, mongod_socket, mongod_url
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 
 
+class OwnMongod(NamedTuple):
+    """A MongoDB of a test's own, to be frozen and killed."""
+
+    url: str
+    child: Child
+
+
 @contextmanager
 def failing_mongod(data: Path) -> Iterator[str]:
     """Start it; gives its URL."""
+    with own_mongod(data) as mongod:
+        yield mongod.url
+
+
+@contextmanager
+def own_mongod(data: Path) -> Iterator[OwnMongod]:
+    """Start it; gives its URL and its process."""
     settings = Settings(data=str(data))
     layout = Layout(settings.path)
     layout.prepare()
@@ -25,7 +39,7 @@ def failing_mongod(data: Path) -> Iterator[str]:
     child = spawn("mongod", command, log=data / "mongod.log")
     try:
         make_replica_set(mongod_socket(layout))
-        yield mongod_url(layout)
+        yield OwnMongod(mongod_url(layout), child)
     finally:
         child.kill()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ from rushlight.one_write import OneWrite
 from rushlight.orders.app import build
 from rushlight.settings import Settings
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
+INSIST_SECONDS = 60.0
 JSON = "application/json"
 
 
@@ -96,6 +97,19 @@ class Shop:
     def events(self, order_id: str) -> list[dict[str, Any]]:
         """The envelopes in an order's outbox, by number."""
         return [msgspec.json.decode(entry["e"]) for entry in self.stored(order_id)["outbox"]]
+
+
+async def insisted(ask: Callable[[], Awaitable[Reply]], seconds: float = INSIST_SECONDS) -> Reply:
+    """Ask again while the answer is 503, as a client with an idempotency key does; the first other answer.
+
+    Raises:
+        TimeoutError: it stayed so.
+    """
+    async with asyncio.timeout(seconds):
+        while (answer := await ask()).status == 503:
+            assert float(answer.headers["retry-after"]) > 0
+            await asyncio.sleep(0.1)
+    return answer
 
 
 def order(**fields: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rushlight.commands import NOT_WELL
 from rushlight.commands.session import opened
 from rushlight.settings import Settings
+from rushlight.store.accounts import ORDERS_ACCOUNT
 from rushlight.store.ledger import Counts, Ledger, read
 from rushlight.store.recount import verify as recounted
 
@@ -45,7 +46,8 @@ def print_ledger(ledger: Ledger) -> None:
     verdict = "balanced" if ledger.balanced else "NOT balanced"
     console.print(f"acknowledged = stored + duplicate + parked + dropped + pending: {verdict}")
     for log in ledger.unreachable:
-        console.print(f"log {log} is silent: what it acknowledged last is not known")
+        who = "the orders' MongoDB does not answer" if log == ORDERS_ACCOUNT else f"log {log} is silent"
+        console.print(f"{who}: what was acknowledged there last is not known")
 
 
 def _cells(counts: Counts) -> list[str]:

@@ -21,6 +21,7 @@ from rushlight.engine.figures import WORK
 from rushlight.engine.folding import Poison
 from rushlight.engine.lanes import Fold, Lanes
 from rushlight.engine.parking import POLL_SECONDS, Errands, Parking
+from rushlight.engine.sweep import Sweep
 from rushlight.errors import Rejected, Retryable, Unavailable
 from rushlight.events.envelope import now
 from rushlight.failpoints import at
@@ -85,10 +86,11 @@ class PartitionOwner:
     ) -> None:
         partition = start.position.partition
         self._position = start.position
-        self._outbox = OutboxReader(database)
+        outbox = OutboxReader(database)
+        self._sweep = Sweep(outbox, database.orders_gate, partition)
         self._reader = StreamReader(redis_url, partition)
         self._broadcaster, self._clearing, self._turn, self._errands = shared
-        self._sorter = Sorter(partition, Journal(database, latest=True), self._outbox, start.parked)
+        self._sorter = Sorter(partition, Journal(database, latest=True), outbox, start.parked)
         self._committer = Committer(database, session)
         self._lanes = start.lanes
         self._parking = Parking(database, partition)
@@ -143,6 +145,7 @@ class PartitionOwner:
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
             await _finish(read, stop, news)
+            await self._sweep.close()
             await self._reader.close()
 
     async def _read(self) -> Page:
@@ -204,7 +207,7 @@ class PartitionOwner:
         if not drained and self._sweep_due() > 0:
             return
         before = None if self._outage else self._stream_time() - LEFTOVER_AGE
-        leftovers = await self._outbox.leftovers(self._position.partition, before=before)
+        leftovers = await self._sweep.leftovers(before=before)
         at("sweep.read")
         arrived = [(f"{ORIGIN}{row.order_id}:{row.number}", row.data) for row in leftovers]
         for chunk in _chunks(arrived):

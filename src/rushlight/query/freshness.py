@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from rushlight.events.catalogue import MONEY_EVENTS
+from rushlight.store.apart import OrdersUnreachable
 from rushlight.store.clock import server_time
 from rushlight.store.database import Database, Document
 from rushlight.store.generations import FIRST, live_generations, seq_name
@@ -20,6 +21,8 @@ LONGEST_SECONDS = 5.0
 OLDEST_ORDERS = 64
 # An event's received time is taken a moment before others can see the event or its log's heartbeat.
 SLACK = timedelta(milliseconds=100)
+# Before the first reading of orders that are out of reach.
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CompleteTo(msgspec.Struct, frozen=True):
@@ -50,12 +53,15 @@ class Freshness:
         async with self._lock:
             if self._known is None or self._pace.due:
                 with self._pace.measured():
-                    self._known = await complete_to(self._database)
+                    self._known = await complete_to(self._database, self._known)
             return self._known
 
 
-async def complete_to(database: Database) -> CompleteTo:
+async def complete_to(database: Database, known: CompleteTo | None = None) -> CompleteTo:
     """Read anew: the received time of the oldest event that is acknowledged and not settled, by class; else now.
+
+    Args:
+        known: what was complete stays so; no more is said while the orders' own MongoDB does not answer.
 
     Raises:
         PyMongoError: MongoDB does not answer.
@@ -65,7 +71,12 @@ async def complete_to(database: Database) -> CompleteTo:
         bounds.lower(None, (log.get("heartbeatAt") or log["startedAt"]) - SLACK)
         for name, moment in log.get("oldest", {}).items():
             bounds.lower(name, moment)
-    entries, horizon = await oldest(database, limit=OLDEST_ORDERS)
+    try:
+        entries, horizon = await oldest(database, limit=OLDEST_ORDERS)
+    except OrdersUnreachable:
+        entries, horizon = [], None
+        bounds.lower("money", known.money if known else NEVER)
+        bounds.lower("behaviour", known.behaviour if known else NEVER)
     for entry in entries:
         # An entry that cannot be read may be of either class.
         bounds.lower(_class_of(entry.name) if entry.name else None, entry.at)

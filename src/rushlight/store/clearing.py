@@ -31,6 +31,7 @@ class Clearing:
 
     def __init__(self, database: Database) -> None:
         self._orders = database.orders
+        self._gate = database.orders_gate
         self._settled: dict[str, set[int]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -51,7 +52,8 @@ class Clearing:
         at("clear.before")
         pulls = bulk.encode(_pulls(settled))
         try:
-            await bulk.update(self._orders, pulls, write_concern={"w": 1})
+            async with self._gate.use():
+                await bulk.update(self._orders, pulls, write_concern={"w": 1})
             at("clear.after")
         except PyMongoError as error:
             logger.warning("settled outbox entries stay until the next sweep: %s", error)

@@ -18,9 +18,11 @@ Collections:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import pymongo
 from pymongo import ASCENDING, AsyncMongoClient, IndexModel, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
@@ -28,11 +30,15 @@ from pymongo.read_concern import ReadConcern
 
 from rushlight.errors import SetupError, Unavailable
 from rushlight.settings import Settings
+from rushlight.store.apart import OrdersGate, OrdersUnreachable
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 Collection = AsyncCollection[Document]
 
 SERVER_SELECTION_TIMEOUT_MS = 5000
+CLOSE_SECONDS = 2.0
 META = "meta"
 COLLECTIONS = (
     "journal",
@@ -113,10 +119,14 @@ INDEXES: dict[str, list[IndexModel]] = {
 class Database:
     """The collections, opened for one process. Make it with `connect`."""
 
-    def __init__(self, client: AsyncMongoClient[Document], orders: AsyncMongoClient[Document], name: str) -> None:
+    def __init__(
+        self, client: AsyncMongoClient[Document], orders: AsyncMongoClient[Document], settings: Settings
+    ) -> None:
         self.client = client
         self.orders_client = orders
-        self.name = name
+        self.orders_gate = OrdersGate(orders, self._prepare_orders, apart=orders is not client)
+        self.name = name = settings.database
+        self._partitions = settings.partitions
         db = client[name]
         self.orders: Collection = orders[name]["orders"]
         self.journal: Collection = db["journal"]
@@ -138,6 +148,8 @@ class Database:
     async def connect(cls, settings: Settings, *, role: str) -> Database:
         """Connect, and make what is missing of collections and indexes.
 
+        Orders in a MongoDB of their own may be out of reach at the time; see `store/apart.py`.
+
         Args:
             settings: must have ``mongo_url``.
             role: shown in the server's list of connections.
@@ -148,15 +160,8 @@ class Database:
         """
         client = _client(settings.mongo_url or "", role)
         orders = _client(settings.orders_mongo_url, role) if settings.orders_mongo_url else client
-        database = cls(client, orders, settings.database)
-        try:
-            await database._prepare(settings.partitions)
-        except PyMongoError as error:
-            await database.close()
-            raise Unavailable(f"MongoDB does not answer as a replica set's primary: {error}") from error
-        except SetupError:
-            await database.close()
-            raise
+        database = cls(client, orders, settings)
+        await database._open(database._prepare)
         return database
 
     @classmethod
@@ -173,16 +178,19 @@ class Database:
         """
         # The order service repeats what has an unknown result itself, by the order's id or the operation's mark.
         client = _client(settings.orders_mongo_url or settings.mongo_url or "", role, retry_writes=False)
-        database = cls(client, client, settings.database)
+        database = cls(client, client, settings)
+        await database._open(database._prepare_orders)
+        return database
+
+    async def _open(self, prepare: Callable[[], Awaitable[None]]) -> None:
         try:
-            await database._prepare_orders(settings.partitions)
+            await prepare()
         except PyMongoError as error:
-            await database.close()
+            await self.close()
             raise Unavailable(f"MongoDB does not answer as a replica set's primary: {error}") from error
         except SetupError:
-            await database.close()
+            await self.close()
             raise
-        return database
 
     def projection(self, name: str) -> Collection:
         """The collection of one projection's documents."""
@@ -194,21 +202,30 @@ class Database:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self.client.close()
-        if self.orders_client is not self.client:
-            await self.orders_client.close()
+        # A server that hangs need not be told that nobody comes again.
+        with pymongo.timeout(CLOSE_SECONDS):
+            await self.client.close()
+            if self.orders_client is not self.client:
+                await self.orders_client.close()
 
-    async def _prepare(self, partitions: int) -> None:
+    async def _prepare(self) -> None:
         # Collections exist before the first transaction touches them: a snapshot read of one that is made later
         # would be silently empty.
         await self._create(self.client, COLLECTIONS)
-        await self._check_partitions(self.client, partitions)
-        await self._prepare_orders(partitions)
+        await self._check_partitions(self.client)
+        if not self.orders_gate.apart:
+            await self._prepare_orders()
+            return
+        try:
+            async with self.orders_gate.use(answer_seconds=SERVER_SELECTION_TIMEOUT_MS / 1000):
+                pass
+        except OrdersUnreachable as error:
+            log.warning("going on without the orders: %s", error)
 
-    async def _prepare_orders(self, partitions: int) -> None:
+    async def _prepare_orders(self) -> None:
         # Orders in a database of their own carry partition numbers too, so that one is bound to their count as well.
         await self._create(self.orders_client, ("orders",))
-        await self._check_partitions(self.orders_client, partitions)
+        await self._check_partitions(self.orders_client)
 
     async def _create(self, client: AsyncMongoClient[Document], names: Sequence[str]) -> None:
         existing = set(await client[self.name].list_collection_names())
@@ -224,7 +241,8 @@ class Database:
             if indexes := INDEXES.get(name):
                 await client[self.name][name].create_indexes(indexes)
 
-    async def _check_partitions(self, client: AsyncMongoClient[Document], partitions: int) -> None:
+    async def _check_partitions(self, client: AsyncMongoClient[Document]) -> None:
+        partitions = self._partitions
         fixed = await client[self.name][META].find_one_and_update(
             {"_id": "partitions"}, {"$setOnInsert": {"count": partitions}}, upsert=True, return_document=True
         )

@@ -23,6 +23,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure
 
 from rushlight.store.accounts import ORDERS_ACCOUNT, counted
+from rushlight.store.apart import OrdersUnreachable
 from rushlight.store.clock import server_time
 from rushlight.store.database import Database, Document
 from rushlight.store.outstanding import count_unsettled
@@ -41,6 +42,7 @@ IDLE_SECONDS = 2.0
 ORDERS_INTERVAL_SECONDS = 0.5
 ORDERS_SHARE = 0.02
 ORDERS_LONGEST_SECONDS = 60.0
+COUNT_SECONDS = 30.0  # for orders in a MongoDB of their own
 MAX_READINGS = 1000
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)
@@ -71,7 +73,8 @@ class Ledger(msgspec.Struct, rename="camel", kw_only=True):
     Attributes:
         balanced: whether every source's books were shown to agree.
         as_of: when the oldest of the readings was made.
-        unreachable: logs that are neither closed nor heard of; what they acknowledged last is not known.
+        unreachable: logs that are neither closed nor heard of, and ``orders`` when their own MongoDB does not answer;
+            what they acknowledged last is not known.
         rejected_by: rejected events by reason.
     """
 
@@ -129,6 +132,7 @@ class LedgerReader:
         self._readings: list[_Reading] = []
         self._orders: _Part | None = None
         self._orders_reading: _Reading | None = None
+        self._orders_unreachable = False
         self._pace = Pace(
             interval_seconds=ORDERS_INTERVAL_SECONDS, share=ORDERS_SHARE, longest_seconds=ORDERS_LONGEST_SECONDS
         )
@@ -186,11 +190,18 @@ class LedgerReader:
     async def _orders_part(self) -> _Part:
         if self._orders is None or self._pace.due:
             with self._pace.measured():
-                self._orders, self._orders_reading = await _count_orders(self._database)
+                try:
+                    self._orders, self._orders_reading = await _count_orders(self._database)
+                    self._orders_unreachable = False
+                except OrdersUnreachable:
+                    # What was counted last stays in the columns, and is said to be no more than that.
+                    self._orders_unreachable = True
+                    begun = await server_time(self._database)
+                    self._orders = self._orders or _Part(0, 0, begun - TICK, begun)
         return self._orders
 
     async def _logs(self, present: datetime) -> _Logs:
-        logs = _Logs([], [], {}, [])
+        logs = _Logs([], [], {}, [ORDERS_ACCOUNT] if self._orders_unreachable else [])
         async for log in self._database.logs.find({}):
             closed = log.get("closed", False)
             said = log.get("heartbeatAt") or log["startedAt"]
@@ -291,7 +302,7 @@ async def _count_orders(database: Database) -> tuple[_Part, _Reading | None]:
     returned with it.
     """
     begun = await server_time(database)
-    async with database.orders_client.start_session(snapshot=True) as orders:
+    async with database.orders_gate.use(COUNT_SECONDS), database.orders_client.start_session(snapshot=True) as orders:
         together = database.orders_client is database.client
         records = orders if together else None
         columns = await counted(database, records) if together else None

@@ -152,6 +152,7 @@ class OutboxReader:
 
     def __init__(self, database: Database) -> None:
         self._orders = database.orders
+        self._gate = database.orders_gate
 
     async def leftovers(self, partition: int, *, before: datetime | None) -> list[Leftover]:
         """Entries of a partition, by order and number; at most of 1,000 orders.
@@ -159,21 +160,31 @@ class OutboxReader:
         Args:
             before: leave out entries written later (the stream is about to bring them); None takes all. An entry
                 from the future was written by another clock, about which nothing can be said: it is taken.
+
+        Raises:
+            OrdersUnreachable: the orders' own MongoDB does not answer.
         """
         match: Document = {"outbox.p": partition}
-        orders = self._orders.find(match, {"outbox": 1}).hint("outbox").limit(MAX_LEFTOVER_ORDERS)
+        async with self._gate.use():
+            found = self._orders.find(match, {"outbox": 1}).hint("outbox").limit(MAX_LEFTOVER_ORDERS)
+            orders = await found.to_list()
         future = now() + CLOCKS_AGREE
         return [
             leftover
-            async for order in orders
+            for order in orders
             for leftover in _of(order, partition)
             if before is None or leftover.at <= before or leftover.at > future
         ]
 
     async def of_orders(self, order_ids: Sequence[str], partition: int) -> list[Leftover]:
-        """Entries of a partition in the given orders, by order and number."""
-        orders = self._orders.find({"_id": {"$in": list(order_ids)}}, {"outbox": 1})
-        return [leftover async for order in orders for leftover in _of(order, partition)]
+        """Entries of a partition in the given orders, by order and number.
+
+        Raises:
+            OrdersUnreachable: the orders' own MongoDB does not answer.
+        """
+        async with self._gate.use():
+            orders = await self._orders.find({"_id": {"$in": list(order_ids)}}, {"outbox": 1}).to_list()
+        return [leftover for order in orders for leftover in _of(order, partition)]
 
 
 def _of(order: Document, partition: int) -> list[Leftover]:

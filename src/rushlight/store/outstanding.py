@@ -104,9 +104,13 @@ async def oldest(database: Database, *, limit: int) -> tuple[list[Entry], dateti
 
     Returns:
         The entries, and the moment before which there are no others; None when these are all there are.
+
+    Raises:
+        OrdersUnreachable: the orders' own MongoDB does not answer.
     """
-    found = database.orders.find(SOME_ENTRY, ENTRY_FIELDS, hint="outbox").sort("outbox.at", 1).limit(limit)
-    orders = await found.to_list()
+    async with database.orders_gate.use():
+        found = database.orders.find(SOME_ENTRY, ENTRY_FIELDS, hint="outbox").sort("outbox.at", 1).limit(limit)
+        orders = await found.to_list()
     entries = [entry for order in orders for entry in entries_of(order)]
     horizon = min(entry.at for entry in entries_of(orders[-1])) if len(orders) == limit else None
     return await unsettled(database, entries), horizon

@@ -1,7 +1,7 @@
 """The ``rushlight`` command: thin; each command says what it does with the parts that do it.
 
 Exit codes: 0 done; 1 an error that the message explains; 2 wrong usage; 3 done, but not everything is well (a ledger
-that is not balanced, rows that were rejected).
+that is not balanced, rows that were rejected, events that stay parked).
 """
 
 from __future__ import annotations
@@ -295,6 +295,50 @@ def reactions_run(settings: Settings, modules: tuple[str, ...] | None, **options
     from rushlight.commands.reactions import run as react
 
     run(react(changed(settings, modules=modules), **options))
+
+
+@cli.group()
+def parked() -> None:
+    """Events that could not be processed: look at them, retry them, or drop them with a reason."""
+
+
+@parked.command("list")
+@click.option("--aggregate", metavar="ID", help="Only this order or visitor, with each of its parked events.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="Show at most N.")
+@shop_option
+@json_option
+@with_settings
+def list_parked(settings: Settings, **options: Any) -> None:
+    """What is parked, why, and since when; the oldest first."""
+    from rushlight.commands.parked import show
+
+    run(show(settings, **options))
+
+
+@parked.command("retry")
+@click.argument("names", metavar="[AGGREGATE]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Everything that is parked of the shop.")
+@shop_option
+@json_option
+@with_settings
+def retry_parked(settings: Settings, **options: Any) -> None:
+    """Process parked events again, each aggregate's in order; exit code 3 when some stay parked."""
+    from rushlight.commands.parked import retry
+
+    run(retry(settings, **options))
+
+
+@parked.command("drop")
+@click.argument("names", metavar="AGGREGATE|ORIGIN...", nargs=-1, required=True)
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept with what is dropped.")
+@shop_option
+@json_option
+@with_settings
+def drop_parked(settings: Settings, **options: Any) -> None:
+    """Give parked events up: all of an aggregate, or single ones by their origin. They count as dropped."""
+    from rushlight.commands.parked import drop
+
+    run(drop(settings, **options))
 
 
 @cli.group()

@@ -10,6 +10,7 @@ from rushlight.query.customers import CustomerSales
 from rushlight.query.freshness import CompleteTo
 from rushlight.query.funnel import FunnelStep
 from rushlight.query.notices import Notice
+from rushlight.query.parked import Parked
 from rushlight.query.products import Product
 from rushlight.query.sales import Point, Sales, Step
 from rushlight.query.trail import StoredEvent
@@ -82,6 +83,12 @@ class EventsAnswer(Answer, kw_only=True):
 
 class LedgerAnswer(Ledger, kw_only=True, rename="camel"):
     """The ledger, and how complete the figures are."""
+
+    complete_to: CompleteTo
+
+
+class ParkedAnswer(Parked, kw_only=True, rename="camel"):
+    """What is parked, and how complete the figures are: what is parked is in none of them."""
 
     complete_to: CompleteTo
 

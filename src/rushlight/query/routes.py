@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Request, Router, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException, NotFoundException
@@ -17,6 +18,7 @@ from rushlight.query.answers import (
     FunnelAnswer,
     LedgerAnswer,
     NoticesAnswer,
+    ParkedAnswer,
     ProductsAnswer,
     SeriesAnswer,
     SummaryAnswer,
@@ -25,6 +27,7 @@ from rushlight.query.customers import customer
 from rushlight.query.figures import Figures
 from rushlight.query.funnel import funnel
 from rushlight.query.notices import NewNotice, Notice
+from rushlight.query.parked import parked
 from rushlight.query.products import Sort, products
 from rushlight.query.sales import Step, check_step, series, summary, warnings
 from rushlight.query.span import Span, parse_span, require_quarters
@@ -231,6 +234,28 @@ async def get_events(
     return await figures.read(_shop(shop), query)
 
 
+@get("/parked", summary="What was set aside, and why")
+async def get_parked(
+    figures: Reader,
+    shop: ShopId = DEFAULT_SHOP,
+    aggregate: Annotated[
+        str | None,
+        QueryParameter(name="aggregate", max_length=MAX_NAME_CHARACTERS, description="Order id, or visitor id."),
+    ] = None,
+    limit: Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_EVENTS)] = 100,
+) -> ParkedAnswer:
+    """Aggregates whose events could not be processed, the oldest first, and what could not be read at all. With
+    `aggregate` also its events, in the order in which `rushlight parked retry` takes them.
+    """
+
+    async def query(view: View) -> ParkedAnswer:
+        wanted = aggregate or None
+        found = await parked(view.database, shop, aggregate=wanted, limit=limit, session=view.session)
+        return ParkedAnswer(complete_to=view.complete_to, **msgspec.structs.asdict(found))
+
+    return await figures.read(_shop(shop), query, lane="long")
+
+
 @get("/notices", summary="The newest lines of the board")
 async def get_notices(figures: Reader, shop: ShopId = DEFAULT_SHOP) -> NoticesAnswer:
     """Newest first."""
@@ -265,6 +290,7 @@ ROUTES = Router(
         get_funnel,
         get_ledger,
         get_events,
+        get_parked,
         get_notices,
         post_notice,
     ],

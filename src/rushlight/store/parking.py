@@ -13,7 +13,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -120,6 +120,33 @@ class Records:
         """How many parked events an aggregate has."""
         match = _of_aggregate(partition, shop, aggregate_id)
         return await self._outcomes.count_documents(match, hint="queue")
+
+    async def of_aggregate(self, shop: str, aggregate_id: str, limit: int, session: Any = None) -> list[Held]:
+        """The parked events of an aggregate that come first, in their order, wherever they lie."""
+        match: Document = {"kind": "parked", "aggregateId": aggregate_id, "shop": shop}
+        found = self._outcomes.find(match, hint="queue", session=session).sort("place", 1).limit(limit)
+        return [Held.of(document) async for document in found]
+
+    async def whereabouts(self, shop: str, aggregate_ids: Sequence[str] | None) -> list[tuple[int, str]]:
+        """Partition and id of each aggregate of the shop that has parked events.
+
+        Args:
+            aggregate_ids: only of these; None for all.
+        """
+        chosen: Document = {"$exists": True} if aggregate_ids is None else {"$in": list(aggregate_ids)}
+        pipeline: list[Document] = [
+            {"$match": {"kind": "parked", "shop": shop, "aggregateId": chosen}},
+            {"$group": {"_id": {"p": "$p", "aggregate": "$aggregateId"}, "at": {"$min": "$at"}}},
+            {"$sort": {"at": 1, "_id": 1}},
+        ]
+        rows = await self._outcomes.aggregate(pipeline, hint="queue")
+        return [(row["_id"]["p"], row["_id"]["aggregate"]) async for row in rows]
+
+    async def unreadable(self) -> list[Held]:
+        """What orders acknowledged and nobody could read."""
+        match: Document = {"kind": "parked", "aggregateId": None}
+        found = self._outcomes.find(match, {"event": 0}, hint="queue").sort("place", 1)
+        return [Held.of(document) async for document in found]
 
     async def find(self, origins: Sequence[str]) -> dict[str, Held]:
         """Those of the origins whose record is set aside."""

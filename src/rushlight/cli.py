@@ -232,6 +232,24 @@ def ledger(settings: Settings, **options: Any) -> None:
     run(show(settings, **options))
 
 
+@cli.command()
+@click.argument("projection")
+@click.option("--diff", is_flag=True, help="Only look: compare with the live figures and do not replace them.")
+@click.option("--discard", "give_up", is_flag=True, help="Give up what was built and is not live.")
+@modules_option
+@json_option
+@with_settings
+def rebuild(settings: Settings, projection: str, modules: tuple[str, ...] | None, **options: Any) -> None:
+    """Fold the journal anew into PROJECTION (money, behaviour or one of yours), beside the live figures.
+
+    Events keep flowing; readers change over in one moment when the new figures are complete. Ended in the middle, the
+    same command goes on. Exit code 3: --diff found a difference.
+    """
+    from rushlight.commands.rebuild import run as start
+
+    run(start(changed(settings, modules=modules), projection, **options))
+
+
 @cli.group()
 def reactions() -> None:
     """Your own code that reacts to events: how far it is, what failed, begin again."""

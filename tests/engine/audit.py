@@ -13,6 +13,7 @@ from rushlight.projections.money import Money
 from rushlight.projections.projection import Projection
 from rushlight.store.accounts import account_of
 from rushlight.store.database import Database, Document
+from rushlight.store.generations import live_generations
 from rushlight.store.journal import Journal, to_envelope
 from rushlight.store.outstanding import SOME_ENTRY
 from tests.projections import oracle
@@ -144,9 +145,13 @@ def _folds(journal: list[Document], documents: Mapping[str, Mapping[int, Mapping
 
 
 async def _documents(database: Database, projection: Projection) -> dict[int, dict[str, Any]]:
+    """What readers read, by partition and key."""
     contents: dict[int, dict[str, Any]] = defaultdict(dict)
+    live = (await live_generations(database))[projection.name]
     async for document in database.projection(projection.name).find():
-        _, partition, key = document.pop("_id").split("/", 2)
+        generation, partition, key = document.pop("_id").split("/", 2)
+        if int(generation) != live:
+            continue
         assert document.pop("p") == int(partition)
         document.pop("seq")
         contents[int(partition)][key] = document

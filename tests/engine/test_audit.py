@@ -9,6 +9,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from rushlight.bus.appender import Appender
+from rushlight.engine import lanes
 from rushlight.engine import partition as module
 from rushlight.engine.batch import Candidate, Sorter
 from rushlight.engine.commit import Committer, Work
@@ -48,7 +49,7 @@ async def test_a_fold_that_forgets(
             """Leave out one visit."""
             return await super().fold([event for event in events if event.origin != "w:log:7"], first_seq)
 
-    monkeypatch.setattr(module, "Folder", Forgetful)
+    monkeypatch.setattr(lanes, "Folder", Forgetful)
     assert {"figure", "fold"} <= await told(database, appender, brisk)
 
 

@@ -14,6 +14,7 @@ from rushlight.engine.folding import Folded, Folder, Poison
 from rushlight.errors import Rejected
 from rushlight.events.envelope import Envelope
 from rushlight.events.upcasting import upcast
+from rushlight.failpoints import at
 from rushlight.projections.keys import document_id, prefix_range
 from rushlight.projections.projection import Projection
 from rushlight.store.database import Database, Document
@@ -87,21 +88,19 @@ class Lanes:
         # The keys that stand in the position; only the partition's owner adds and removes some.
         self._seqs = dict(position.projections)
         self._lanes: dict[str, Lane] = {}
-        self._retired: list[tuple[str, int]] = []
+        self._known = Known()
         self.changed = asyncio.Event()
 
     def learn(self, known: Known) -> None:
         """Take note of what exists now."""
         lanes: dict[str, Lane] = {}
-        retired: list[tuple[str, int]] = []
         for name in known.generations:
             for number, generation in known.of(name).items():
                 key = seq_name(name, number)
-                if generation.state == "retired":
-                    retired.append((name, number))
-                elif name in self._projections and self._projections[name].version == generation.version:
+                ours = name in self._projections and self._projections[name].version == generation.version
+                if ours and generation.state != "retired":
                     lanes[key] = self._learned(key, name, number, generation)
-        self._lanes, self._retired = lanes, retired
+        self._lanes, self._known = lanes, known
         self.changed.set()
 
     def _learned(self, key: str, name: str, number: int, generation: Generation) -> Lane:
@@ -178,12 +177,14 @@ class Lanes:
         to = min(position.seq, lane.seq + lane.step_events)
         documents = await self._journal.replay(self._partition, after=lane.seq, to=to, names=lane.projection.events)
         try:
+            at("replay.read")
             folded = await lane.folder.fold_places(_places(documents))
             after = msgspec.structs.replace(position, n=position.n + 1)
             await committer.commit(position, Work.replay(after, folded, {lane.key: to}))
         except (Poison, Refused) as error:
             await self._narrow(lane, to, error, documents)
             return position
+        at("replay.committed")
         self.committed([lane], to)
         lane.step_events = _next_step(lane.step_events, loop.time() - began)
         return after
@@ -205,7 +206,8 @@ class Lanes:
             await self._generations.stop(lane.projection.name, lane.number, self._partition, stop)
 
     def _leftovers(self) -> list[tuple[str, int]]:
-        return [(name, number) for name, number in self._retired if seq_name(name, number) in self._seqs]
+        places = [(name, int(number)) for name, _, number in (key.rpartition("_") for key in self._seqs)]
+        return [(name, number) for name, number in places if self._known.is_given_up(name, number)]
 
     async def _clean(self, name: str, number: int, position: Position) -> None:
         """Delete some of a retired generation's documents here; when there are none left, its place in the position.
@@ -218,7 +220,9 @@ class Lanes:
         ids = [document["_id"] async for document in found]
         if ids:
             await collection.delete_many({"_id": {"$in": ids}})
+            at("replay.deleted")
             return
+        at("replay.deleting")
         key = seq_name(name, number)
         fence = {"_id": self._partition, "epoch": position.epoch}
         await self._database.positions.update_one(fence, {"$unset": {f"projections.{key}": ""}})

@@ -76,6 +76,11 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The generation that is being built beside the live one; there is at most one."""
         return next((n for n, generation in self.of(name).items() if generation.state == "building"), None)
 
+    def is_given_up(self, name: str, number: int) -> bool:
+        """Whether a generation existed and is retired, or forgotten already: an owner may have learnt of it late."""
+        found = self.of(name).get(number)
+        return found.state == "retired" if found is not None else number <= self.last.get(name, 0)
+
     def highest_version(self, name: str) -> int:
         """Of the generations that are not retired; 0 when there is none."""
         return max((g.version for g in self.of(name).values() if g.state != "retired"), default=0)

@@ -11,12 +11,14 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import uvloop
 
 from rushlight import failpoints, logs
-from rushlight.errors import RushlightError
+from rushlight.errors import RushlightError, SetupError
 from rushlight.local.ports import listener
 from rushlight.modules import import_modules
 from rushlight.settings import Settings
@@ -97,6 +99,42 @@ async def orders(settings: Settings) -> None:
     await _serve(build(settings), settings.host, settings.port + 1 if settings.port else 0)
 
 
+async def relay(settings: Settings, *, finish: bool = False) -> None:
+    """Move the outboxes of a shop's own MongoDB (``orders_mongo_url``) into Rushlight's, until SIGTERM or SIGINT.
+
+    Args:
+        finish: end when the shop's outboxes are empty.
+
+    Raises:
+        SetupError: nobody said where the shop's orders are. Unavailable: a MongoDB does not answer.
+    """
+    from rushlight.bus.appender import Appender
+    from rushlight.engine.relay import Relay
+    from rushlight.operation.status import status_page
+    from rushlight.store.database import Database
+    from rushlight.store.relayed import ShopOrders
+
+    if settings.orders_mongo_url is None:
+        raise SetupError("say where the shop's orders are with --orders-mongo-url: a relay moves their outboxes")
+    place = settings.relay_from or f"{settings.database}.orders"
+    if (settings.orders_mongo_url, place) == (settings.mongo_url, f"{settings.database}.orders"):
+        raise SetupError("these orders are Rushlight's own, and its workers read their outboxes without a relay")
+    own = msgspec.structs.replace(settings, orders_mongo_url=None)
+    async with AsyncExitStack() as stack:
+        database = await Database.connect(own, role="relay")
+        stack.push_async_callback(database.close)
+        shop = await ShopOrders.connect(settings.orders_mongo_url, place)
+        stack.push_async_callback(shop.close)
+        appender = Appender(settings.redis_url or "")
+        stack.push_async_callback(appender.close)
+        relaying = Relay(shop, database, appender, settings.partitions)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, relaying.stop)
+        await stack.enter_async_context(status_page(settings, {"outboxes": relaying.alive}, {"Redis": relaying.fed}))
+        await relaying.run(finish=finish)
+
+
 async def _serve(app: Asgi, host: str, port: int) -> None:
     import uvicorn  # a worker serves nothing: it starts a fifth sooner without
 
@@ -146,21 +184,22 @@ def _spare_the_collector() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-ROLES: dict[str, Callable[[Settings], Awaitable[None]]] = {
+ROLES: dict[str, Callable[..., Awaitable[None]]] = {
     "web": web,
     "ingest": ingest,
     "live": live,
     "worker": worker,
+    "relay": relay,
     "orders": orders,
 }
 
 
-def run(role: str, settings: Settings) -> int:
-    """Run one role in this process; 1 when it cannot start."""
+def run(role: str, settings: Settings, **options: Any) -> int:
+    """Run one role in this process, with options of its own; 1 when it cannot start."""
     logs.setup(role, settings.log_format)
     try:
         failpoints.arm(settings)
-        uvloop.run(ROLES[role](settings))  # type: ignore[arg-type]
+        uvloop.run(ROLES[role](settings, **options))  # type: ignore[arg-type]
     except RushlightError as error:
         sys.stderr.write(logs.redacted(f"rushlight {role}: {error}\n"))
         return 1

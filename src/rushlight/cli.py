@@ -158,6 +158,16 @@ def worker(settings: Settings, modules: tuple[str, ...] | None) -> None:
     _alone("worker", changed(settings, modules=modules))
 
 
+@cli.command()
+@click.option("--finish", is_flag=True, help="End when the shop's outboxes are empty, for good.")
+@with_settings
+def relay(settings: Settings, finish: bool) -> None:
+    """Move the outboxes of a shop's own MongoDB (--orders-mongo-url), to which workers need no access then."""
+    from rushlight.commands.roles import relay as move
+
+    sys.exit(move(settings, finish=finish))
+
+
 def _alone(role: str, settings: Settings) -> None:
     from rushlight.commands.roles import alone
 

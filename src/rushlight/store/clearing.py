@@ -50,10 +50,10 @@ class Clearing:
         if not settled:
             return
         at("clear.before")
-        pulls = bulk.encode(_pulls(settled))
+        statements = bulk.encode(pulls(settled))
         try:
             async with self._gate.use():
-                await bulk.update(self._orders, pulls, write_concern={"w": 1})
+                await bulk.update(self._orders, statements, write_concern={"w": 1})
             at("clear.after")
         except PyMongoError as error:
             logger.warning("settled outbox entries stay until the next sweep: %s", error)
@@ -72,7 +72,8 @@ class Clearing:
             await self.flush()
 
 
-def _pulls(settled: dict[str, set[int]]) -> Iterator[Document]:
+def pulls(settled: dict[str, set[int]]) -> Iterator[Document]:
+    """Update statements that take numbers out of orders' outboxes."""
     # Nearly all orders lose the same numbers, and one statement for many orders costs the server half of one for each.
     alike: dict[tuple[int, ...], list[str]] = {}
     for order_id, numbers in settled.items():

@@ -158,8 +158,8 @@ class Database:
             Unavailable: no primary answers.
             SetupError: the database belongs to another number of partitions.
         """
-        client = _client(settings.mongo_url or "", role)
-        orders = _client(settings.orders_mongo_url, role) if settings.orders_mongo_url else client
+        client = connect_client(settings.mongo_url or "", role)
+        orders = connect_client(settings.orders_mongo_url, role) if settings.orders_mongo_url else client
         database = cls(client, orders, settings)
         await database._open(database._prepare)
         return database
@@ -177,7 +177,7 @@ class Database:
             SetupError: the database belongs to another number of partitions.
         """
         # The order service repeats what has an unknown result itself, by the order's id or the operation's mark.
-        client = _client(settings.orders_mongo_url or settings.mongo_url or "", role, retry_writes=False)
+        client = connect_client(settings.orders_mongo_url or settings.mongo_url or "", role, retry_writes=False)
         database = cls(client, client, settings)
         await database._open(database._prepare_orders)
         return database
@@ -253,7 +253,8 @@ class Database:
             )
 
 
-def _client(url: str, role: str, *, retry_writes: bool = True) -> AsyncMongoClient[Document]:
+def connect_client(url: str, role: str, *, retry_writes: bool = True) -> AsyncMongoClient[Document]:
+    """A client with the guarantees that the promises need: majority writes on disk, majority reads."""
     return AsyncMongoClient(
         url,
         appname=f"rushlight {role}",
@@ -275,7 +276,7 @@ async def partitions_of(mongo_url: str, name: str) -> int | None:
     Raises:
         Unavailable: MongoDB does not answer.
     """
-    client = _client(mongo_url, "lookup")
+    client = connect_client(mongo_url, "lookup")
     try:
         document = await client[name][META].find_one({"_id": "partitions"})
     except PyMongoError as error:

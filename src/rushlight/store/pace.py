@@ -27,6 +27,11 @@ class Pace:
         """Whether the work may be done now."""
         return time.monotonic() >= self._due
 
+    @property
+    def pause_seconds(self) -> float:
+        """Time until the work may be done again."""
+        return max(0.0, self._due - time.monotonic())
+
     @contextmanager
     def measured(self) -> Iterator[None]:
         """Around the work: its duration decides when it is due again. Work that failed is due after the interval."""

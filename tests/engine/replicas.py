@@ -12,6 +12,7 @@ from typing import Any
 
 import pymongo
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from rushlight.local import binaries
 from rushlight.local.process import Child, spawn
@@ -40,7 +41,7 @@ class Replicas:
         command = [
             *(str(binaries.mongod()), "--dbpath", str(folder), "--replSet", "three", "--nounixsocket"),
             *("--bind_ip", "127.0.0.1", "--port", str(port), "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"),
-            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false", "--setParameter", "enableTestCommands=1"),
         ]
         self._nodes[port] = spawn("mongod", command, log=self._data / f"{port}.log")
 
@@ -82,6 +83,27 @@ class Replicas:
     def thaw(self, port: int) -> None:
         """Let it go on."""
         self._nodes[port].signal(signal.SIGCONT)
+
+    def others(self, port: int) -> list[int]:
+        """The ports of the other two."""
+        return [other for other in self.ports if other != port]
+
+    def replicate(self, port: int, *, on: bool) -> None:
+        """Let a node take nothing over from the others, or go on doing so."""
+        mode = "off" if on else "alwaysOn"
+        with self.node(port) as client:
+            client.admin.command({"configureFailPoint": "stopReplProducer", "mode": mode})
+
+    def local(self, port: int, database: str, order_id: str) -> dict[str, Any] | None:
+        """An order as one node has it, whatever the majority says."""
+        with self.node(port) as client:
+            local = client[database].get_collection("orders", read_concern=ReadConcern("local"))
+            return local.find_one({"_id": order_id})
+
+    def node(self, port: int) -> pymongo.MongoClient[dict[str, Any]]:
+        """A client of one node alone."""
+        url = f"mongodb://127.0.0.1:{port}/?directConnection=true&readPreference=secondaryPreferred"
+        return pymongo.MongoClient[dict[str, Any]](url)
 
     def end(self) -> None:
         """End all nodes."""

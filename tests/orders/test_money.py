@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from rushlight.errors import Conflict, Rejected
 from rushlight.events.catalogue import OrderRefunded
+from rushlight.events.pricing import price
 from rushlight.orders.life import PAID, REFUNDED, life_of, view
 from rushlight.orders.operations import Change, refund
-from rushlight.orders.pricing import price
 from rushlight.orders.refunds import by_amount, by_lines, the_rest
 from rushlight.orders.requests import NewOrder, OrderLine, Return, ReturnedLine
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from rushlight.errors import Rejected
-from rushlight.orders.pricing import price
+from rushlight.events.pricing import price
 from rushlight.orders.requests import MAX_LINES, Payment, Return, read, read_key, read_order
 from tests.orders.client import order
 

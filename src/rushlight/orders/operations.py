@@ -10,8 +10,8 @@ from rushlight.errors import Conflict, Rejected
 from rushlight.events.catalogue import OrderCancelled, OrderPaid, OrderPaymentFailed, OrderRefunded
 from rushlight.events.event import Event
 from rushlight.events.money import to_text
+from rushlight.events.pricing import positive
 from rushlight.orders.life import CANCEL, CANCELLED, CREATED, FAIL, PAY, REFUND, REFUNDED, life_of
-from rushlight.orders.pricing import positive
 from rushlight.orders.refunds import by_amount, by_lines, event_lines, the_rest
 from rushlight.orders.requests import Cancellation, Payment, Return
 from rushlight.store.database import Document

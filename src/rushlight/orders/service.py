@@ -23,11 +23,11 @@ from rushlight.errors import Conflict, Rejected, Retryable
 from rushlight.events.catalogue import Item, OrderCreated, Purchase
 from rushlight.events.envelope import now
 from rushlight.events.event import Event
+from rushlight.events.pricing import Priced, price
 from rushlight.failpoints import at
 from rushlight.orders.group_commit import DEADLINE_SECONDS, GroupCommit
 from rushlight.orders.life import CREATED, life_of, view
 from rushlight.orders.operations import Change, Decision, Done
-from rushlight.orders.pricing import Priced, price
 from rushlight.orders.requests import NewOrder, read_order
 from rushlight.store.database import Collection, Document
 from rushlight.store.outbox import Outbox

@@ -185,13 +185,13 @@ def beginning(moment: datetime, step: Step, local: ZoneInfo) -> datetime:
     return here
 
 
-def test_average_order_is_rounded_half_to_even() -> None:
+def test_aov_is_rounded_half_to_even() -> None:
     """Ties go to the even minor unit, and without orders there is no average."""
     averages = {}
     for gross, orders_ in ((5, 2), (7, 2), (-5, 2), (10, 4), (11, 4), (1, 3), (2, 3)):
         total = Total("USD")
         total.add({"g": gross, "o": orders_})
-        averages[gross, orders_] = total.average_order
+        averages[gross, orders_] = total.aov
     assert averages == {
         (5, 2): "0.02",
         (7, 2): "0.04",
@@ -201,4 +201,4 @@ def test_average_order_is_rounded_half_to_even() -> None:
         (1, 3): "0.00",
         (2, 3): "0.01",
     }
-    assert Total("USD").average_order == ""
+    assert Total("USD").aov == ""

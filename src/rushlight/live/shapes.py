@@ -27,15 +27,7 @@ class LivePoint(msgspec.Struct, rename="camel", kw_only=True):
     @classmethod
     def of(cls, minute: int, total: Total, local: ZoneInfo) -> LivePoint:
         """The point of a minute since 1970."""
-        return cls(
-            at=moment_of(minute).astimezone(local),
-            orders=total.orders,
-            units=total.units,
-            gross=total.gross,
-            discounts=total.discounts,
-            refunds=total.refunds,
-            net=total.net,
-        )
+        return total.told(cls, at=moment_of(minute).astimezone(local))
 
 
 class Today(msgspec.Struct, kw_only=True):

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
 
 from rushlight.events.money import to_text
 
 # Names in the documents: orders, units, gross, discounts, refunds, tax, shipping.
 NAMES = ("o", "u", "g", "d", "r", "t", "s")
 INDEX = {name: index for index, name in enumerate(NAMES)}
+
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Total:
@@ -27,6 +33,15 @@ class Total:
             index = INDEX.get(name)
             if index is not None:
                 values[index] += amount
+
+    def told(self, shape: type[S], **others: Any) -> S:
+        """A shape whose fields are figures of this sum, by their names.
+
+        Args:
+            others: the shape's fields that are no figures.
+        """
+        figures = {name: getattr(self, name) for name in shape.__struct_fields__ if name not in others}
+        return shape(**figures, **others)
 
     def __bool__(self) -> bool:
         return any(self.values)
@@ -80,8 +95,8 @@ class Total:
         return to_text(self["s"], self.currency)
 
     @property
-    def average_order(self) -> str:
-        """``(gross - discounts) / orders``, rounded half to even; empty without orders."""
+    def aov(self) -> str:
+        """Average order value ``(gross - discounts) / orders``, rounded half to even; empty without orders."""
         orders = self["o"]
         if orders <= 0:
             return ""

@@ -45,15 +45,5 @@ async def customer(view: View, customer_id: str) -> Customer | None:
     return Customer(
         first_order_at=min(firsts, default=None),
         last_order_at=max(lasts, default=None),
-        currencies={currency: _sales(sums[currency]) for currency in sorted(sums) if sums[currency]},
-    )
-
-
-def _sales(total: Total) -> CustomerSales:
-    return CustomerSales(
-        orders=total.orders,
-        gross=total.gross,
-        discounts=total.discounts,
-        refunds=total.refunds,
-        net=total.net,
+        currencies={currency: sums[currency].told(CustomerSales) for currency in sorted(sums) if sums[currency]},
     )

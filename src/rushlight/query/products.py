@@ -156,13 +156,7 @@ def _product(row: Document, currencies: Sequence[str]) -> Product:
         total = Total(currency)
         total.add({name: row[f"{currency}_{name}"] for name in MONEY_COUNTERS})
         if total:
-            sales[currency] = ProductSales(
-                units=total.units,
-                gross=total.gross,
-                discounts=total.discounts,
-                refunds=total.refunds,
-                net=total.net,
-            )
+            sales[currency] = total.told(ProductSales)
     return Product(
         product_id=unescape(row["_id"]),
         name=_undated(row["name"]),

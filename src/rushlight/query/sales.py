@@ -72,7 +72,7 @@ async def totals(view: View, span: Span, source: str | None = None) -> dict[str,
 
 async def summary(view: View, span: Span) -> dict[str, Sales]:
     """Sales of the shop's source of record, by currency."""
-    return {currency: _sales(total) for currency, total in (await totals(view, span)).items()}
+    return {currency: total.told(Sales) for currency, total in (await totals(view, span)).items()}
 
 
 async def steps(view: View, span: Span, step: Step, local: ZoneInfo) -> dict[str, dict[int, Total]]:
@@ -94,7 +94,7 @@ async def steps(view: View, span: Span, step: Step, local: ZoneInfo) -> dict[str
 async def series(view: View, span: Span, step: Step, local: ZoneInfo) -> dict[str, list[Point]]:
     """The points of each currency, ascending."""
     return {
-        currency: [_point(total, moment_of(begin).astimezone(local)) for begin, total in points.items()]
+        currency: [total.told(Point, at=moment_of(begin).astimezone(local)) for begin, total in points.items()]
         for currency, points in (await steps(view, span, step, local)).items()
     }
 
@@ -179,31 +179,3 @@ def _beginnings(step: Step, local: ZoneInfo) -> Callable[[int], int]:
         return found
 
     return beginning
-
-
-def _sales(total: Total) -> Sales:
-    return Sales(
-        orders=total.orders,
-        units=total.units,
-        gross=total.gross,
-        discounts=total.discounts,
-        refunds=total.refunds,
-        net=total.net,
-        tax=total.tax,
-        shipping=total.shipping,
-        aov=total.average_order,
-    )
-
-
-def _point(total: Total, at: datetime) -> Point:
-    return Point(
-        at=at,
-        orders=total.orders,
-        units=total.units,
-        gross=total.gross,
-        discounts=total.discounts,
-        refunds=total.refunds,
-        net=total.net,
-        tax=total.tax,
-        shipping=total.shipping,
-    )

@@ -17,6 +17,7 @@ import msgspec
 
 from rushlight.commands import NOT_WELL
 from rushlight.commands.children import make_key
+from rushlight.demo.books import is_at_rest
 from rushlight.demo.chaos import CALM_SECONDS, Chaos
 from rushlight.demo.sale import OPENING_SECONDS, Sale
 from rushlight.demo.shop import Shop
@@ -152,13 +153,6 @@ class _Show:
             response.raise_for_status()
             answer: dict[str, Any] = await response.json()
             return answer
-
-
-def is_at_rest(ledger: dict[str, Any]) -> bool:
-    """Whether nothing is pending and every acknowledgement is accounted for."""
-    total = ledger["total"]
-    settled = sum(total[column] for column in ("stored", "duplicate", "parked", "dropped"))
-    return bool(ledger["balanced"]) and total["acknowledged"] == settled
 
 
 class _Reporter:

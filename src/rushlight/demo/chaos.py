@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from rushlight.demo.books import has_settled
 from rushlight.local import Instance
 
 CALM_SECONDS = 15.0
@@ -31,7 +32,7 @@ class Chaos:
         self._after = after_seconds
 
     async def run(self) -> None:
-        """Freeze Valkey, thaw it, kill a worker, and wait until the ledger is balanced and nothing is pending."""
+        """Freeze Valkey, thaw it, kill a worker, and wait until all that was acknowledged by then is settled."""
         async with aiohttp.ClientSession(headers=self._headers) as http:
             await asyncio.sleep(self._after)
             await self._freeze(http)
@@ -54,20 +55,25 @@ class Chaos:
         await self._say(http, "fault", f"{workers[0]} is killed with -9, in the middle of its work.")
         self._instance.kill(workers[0])
         await asyncio.sleep(AFTERMATH_SECONDS)
-        await self._say_when_balanced(http)
+        await self._say_when_settled(http)
 
-    async def _say_when_balanced(self, http: aiohttp.ClientSession) -> None:
-        """The sale goes on, so that the ledger is never at rest; it says itself whether its counts agree."""
+    async def _say_when_settled(self, http: aiohttp.ClientSession) -> None:
+        """The sale goes on, so that the ledger is never at rest: what was acknowledged until now has to be."""
+        acknowledged = (await self._ledger(http))["total"]["acknowledged"]
         for _ in range(int(RECOVERY_SECONDS / READY_POLL_SECONDS)):
-            async with http.get(f"{self._board}/api/v1/ledger") as response:
-                ledger: dict[str, Any] = await response.json()
-            if ledger.get("balanced"):
+            if has_settled(await self._ledger(http), acknowledged):
                 await self._say(
                     http, "healed", "A new worker took over; the ledger is balanced: nothing lost, nothing twice."
                 )
                 return
             await asyncio.sleep(READY_POLL_SECONDS)
         await self._say(http, "fault", "The ledger is not balanced yet.")
+
+    async def _ledger(self, http: aiohttp.ClientSession) -> dict[str, Any]:
+        async with http.get(f"{self._board}/api/v1/ledger") as response:
+            response.raise_for_status()
+            ledger: dict[str, Any] = await response.json()
+            return ledger
 
     async def _say(self, http: aiohttp.ClientSession, kind: str, text: str) -> None:
         async with http.post(f"{self._board}/api/v1/notices", json={"text": text, "kind": kind}) as response:

@@ -10,6 +10,7 @@ import "./funnel.css";
 import "./chart.css";
 import "./products.css";
 import "./ledger.css";
+import "./parked.css";
 import "./latest.css";
 import "./welcome.css";
 
@@ -21,6 +22,7 @@ import { LedgerTile } from "./ledger.ts";
 import { Connection } from "./line.ts";
 import { formatMoney } from "./money.ts";
 import { PaceTiles } from "./pace.ts";
+import { ParkedTile } from "./parked.ts";
 import { ProductsTile } from "./products.ts";
 import { SalesTile, currenciesOf } from "./sales.ts";
 import { Stamps } from "./stamps.ts";
@@ -38,6 +40,7 @@ const pace = new PaceTiles();
 const funnel = new FunnelTile();
 const products = new ProductsTile();
 const ledger = new LedgerTile();
+const parked = new ParkedTile();
 const latest = new LatestTile();
 const shop = new URLSearchParams(location.search).get("shop") ?? "default";
 const connection = new Connection(shop, schedule);
@@ -93,6 +96,7 @@ function drawFigures(board: Board, currency: string | null): void {
   funnel.render(board);
   products.render(board, currency);
   ledger.render(board);
+  parked.render(board);
   latest.render(board);
 }
 

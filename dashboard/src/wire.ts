@@ -86,6 +86,14 @@ export interface Notice {
   kind: "info" | "fault" | "healed";
 }
 
+/** Events that could not be processed, the oldest aggregates, and records that nobody could read. */
+export interface Parked {
+  events: number;
+  total: number;
+  aggregates: { aggregateId: string; events: number; since: Instant; reason: string }[];
+  unreadable: number;
+}
+
 export interface CompleteTo {
   money: Instant;
   behaviour: Instant;
@@ -113,6 +121,7 @@ export interface Figures {
   rate: { eventsPerSecond: number };
   notices: Notice[];
   warnings: string[];
+  parked?: Parked | null;
 }
 
 export type Board = Head & Figures;

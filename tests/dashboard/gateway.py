@@ -57,6 +57,7 @@ def figures(**changes: Any) -> Figures:
         "rate": {"eventsPerSecond": 2.0},
         "notices": [],
         "warnings": [],
+        "parked": None,
     } | changes
 
 

@@ -89,6 +89,23 @@ def test_names_are_text(page: Page, gateway: Gateway) -> None:
     expect(page.locator("body img, body script")).to_have_count(0)
 
 
+def test_what_is_parked(page: Page, gateway: Gateway) -> None:
+    """Nothing while nothing is parked; then how much, whose and why, in text that stays text; and nothing again."""
+    page.goto(gateway.url)
+    expect(page.locator("#verdict")).to_contain_text("Balanced")
+    expect(page.locator("#parked")).to_be_hidden()
+    waiting = {"aggregateId": HOSTILE, "events": 2, "since": moment(7500), "reason": HOSTILE}
+    gateway.send(parked={"events": 4, "total": 3, "aggregates": [waiting], "unreadable": 1})
+    expect(page.locator("#parked-count")).to_have_text("4 events of 3 orders or visitors, 1 record that cannot be read")
+    expect(page.locator("#parked .id")).to_have_text(HOSTILE)
+    expect(page.locator("#parked .what")).to_have_text("2 events, for 2 h 05 min")
+    expect(page.locator("#parked .reason")).to_have_text(HOSTILE)
+    expect(page.locator("#parked-rest")).to_have_text("and 2 more: rushlight parked list")
+    expect(page.locator("body img, body script")).to_have_count(0)
+    gateway.send(parked=None)
+    expect(page.locator("#parked")).to_be_hidden()
+
+
 def test_deltas_and_a_gap(page: Page, gateway: Gateway) -> None:
     """The next delta changes its figures; a missing one makes the board ask for everything again."""
     page.goto(gateway.url)

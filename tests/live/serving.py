@@ -94,7 +94,7 @@ class RawViewer:
         """The first frame in which a figure has a value."""
         while True:
             frame = await self.frame()
-            if frame.get(key) == value:
+            if key in frame and frame[key] == value:
                 return frame
 
     async def resync(self) -> None:

@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 
 from rushlight.bus.broadcast import CHANGES_CHANNEL
 from rushlight.events.envelope import now
+from rushlight.events.ids import partition_of
 from rushlight.live import gateway as gateway_module
 from rushlight.live import watch as watch_module
 from rushlight.local.instance import Instance
@@ -27,6 +28,7 @@ from rushlight.query.span import Span
 from rushlight.query.view import View
 from rushlight.settings import Settings, Shop
 from rushlight.store.database import Database
+from rushlight.store.parking import Requests, Wish
 from tests.live.serving import Frame, Served, serving, viewer
 from tests.query.eventually import eventually
 from tests.query.pipeline import running
@@ -50,6 +52,7 @@ SNAPSHOT_KEYS = {
     "rate",
     "notices",
     "warnings",
+    "parked",
 }
 
 
@@ -232,6 +235,27 @@ async def test_another_source_of_money_is_warned_of(database: Database, settings
     assert frame["warnings"] == [
         "Source shopify reports money too; figures are those of orders, the shop's source of record."
     ]
+
+
+async def test_what_is_parked_is_told_until_it_is_decided(database: Database, settings: Settings) -> None:
+    """An order that cannot be processed stands on its shop's board with the reason; dropped, it is gone from there."""
+    event = ordered("o1", now(), [("a", 1, 100, 0)])
+    event.payload["currency"] = "XXX"
+    async with running(database, settings) as pipeline, serving(database, settings) as served:
+        await pipeline.send([event])
+        async with viewer(served) as watching, viewer(served, shop="other") as elsewhere:
+            told = await watching.frame()
+            while not told.get("parked"):
+                told = await watching.frame()
+            parked = told["parked"]
+            assert (parked["events"], parked["total"], parked["unreadable"]) == (1, 1, 0)
+            (waiting,) = parked["aggregates"]
+            assert (waiting["aggregateId"], waiting["events"]) == ("o1", 1)
+            assert "XXX" in waiting["reason"]
+            assert (await elsewhere.frame())["parked"] is None
+            wish = Wish(partition=partition_of("default", "o1", 8), kind="drop", origin=event.origin, reason="a test")
+            await Requests(database).ask([wish], by="a test")
+            await watching.until("parked", None)
 
 
 async def test_a_socket_that_takes_nothing_is_dropped(

@@ -12,13 +12,14 @@ import msgspec
 
 from rushlight.live.ledger import LedgerTile
 from rushlight.live.mirror import Mirror, MirrorView
-from rushlight.live.shapes import Funnel, LivePoint, Rate, SoldToday, Today, TopProduct
+from rushlight.live.shapes import Aside, Funnel, LivePoint, Rate, SoldToday, Today, TopProduct
 from rushlight.query.figures import Figures
 from rushlight.query.freshness import CompleteTo
 from rushlight.query.funnel import funnel
 from rushlight.query.notices import Notice, latest
 from rushlight.query.orders import latest_orders
 from rushlight.query.paced import PacedQuery
+from rushlight.query.parked import parked
 from rushlight.query.products import products
 from rushlight.query.sales import steps, summary, warnings
 from rushlight.query.span import Span
@@ -30,9 +31,11 @@ SERIES_MINUTES = 60
 LATEST_ORDERS = 12
 TOP_PRODUCTS = 10
 LATEST_NOTICES = 5
+SHOWN_PARKED = 5
 SLOW_INTERVAL_SECONDS = 0.9
 PRODUCTS_SHARE = 0.05
 PRESENCE_SHARE = 0.03
+PARKED_SHARE = 0.03
 RATE_SECONDS = 5.0
 
 
@@ -69,6 +72,9 @@ class Painter:
         )
         self._notices = PacedQuery[list[Notice]](
             self._latest_notices, [], interval_seconds=SLOW_INTERVAL_SECONDS, share=1.0
+        )
+        self._parked = PacedQuery[Aside | None](
+            self._set_aside, None, interval_seconds=SLOW_INTERVAL_SECONDS, share=PARKED_SHARE
         )
         self._ledger = LedgerTile(figures)
 
@@ -114,6 +120,7 @@ class Painter:
             "rate": self._rate(view.present),
             "notices": await self._notices.read(view),
             "warnings": await warnings(view, today),
+            "parked": await self._parked.read(view),
         }
         points = {
             currency: {at: LivePoint.of(at, total, self._local) for at, total in totals.items()}
@@ -145,6 +152,10 @@ class Painter:
 
     async def _latest_notices(self, view: View) -> list[Notice]:
         return await latest(view.database, self._shop, LATEST_NOTICES, view.session)
+
+    async def _set_aside(self, view: View) -> Aside | None:
+        found = await parked(view.database, self._shop, limit=SHOWN_PARKED, session=view.session)
+        return Aside.of(found) if found.total or found.unreadable_total else None
 
     def _rate(self, present: datetime) -> Rate:
         """Events stored a second, over the last five."""

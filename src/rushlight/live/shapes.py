@@ -9,8 +9,11 @@ import msgspec
 
 from rushlight.query.counters import Total
 from rushlight.query.funnel import FunnelStep
+from rushlight.query.parked import Parked
 from rushlight.query.sales import Sales
 from rushlight.query.span import moment_of
+
+SHOWN_REASON = 200
 
 
 class LivePoint(msgspec.Struct, rename="camel", kw_only=True):
@@ -65,3 +68,32 @@ class Rate(msgspec.Struct, rename="camel", kw_only=True):
     """How many events the instance settles."""
 
     events_per_second: float
+
+
+class AsideAggregate(msgspec.Struct, rename="camel", kw_only=True):
+    """An aggregate whose events wait for a decision, and what the first of them waits for."""
+
+    aggregate_id: str
+    events: int
+    since: datetime
+    reason: str
+
+
+class Aside(msgspec.Struct, kw_only=True):
+    """What is parked: how many events, of how many aggregates, and the oldest of these; records nobody could read."""
+
+    events: int
+    total: int
+    aggregates: list[AsideAggregate]
+    unreadable: int
+
+    @classmethod
+    def of(cls, found: Parked) -> Aside:
+        """The part that a board has room for."""
+        shown = [
+            AsideAggregate(
+                aggregate_id=each.aggregate_id, events=each.events, since=each.since, reason=each.reason[:SHOWN_REASON]
+            )
+            for each in found.aggregates
+        ]
+        return cls(events=found.events, total=found.total, aggregates=shown, unreadable=found.unreadable_total)

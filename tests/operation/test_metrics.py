@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -10,13 +12,14 @@ import pytest
 from pymongo import MongoClient
 
 from rushlight.ingest.keys import create
-from rushlight.metrics import Exposition, Histogram
+from rushlight.metrics import CATALOGUE, Exposition, Histogram
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 from tests.conftest import Launch
 from tests.engine.audit import eventually
 from tests.operation.scrape import Scrape, documented, read
 
+OPERATE = Path(__file__).resolve().parents[2] / "docs" / "operate.md"
 ORDER = {"currency": "USD", "visitorId": "v-1", "lines": [{"productId": "p", "quantity": 1, "unitPrice": "2.00"}]}
 EVENT = {"specversion": "1.0", "source": "shop", "type": "view_item", "subject": "v-1"}
 
@@ -137,3 +140,11 @@ def test_the_text_format() -> None:
     assert found.value("rushlight_commit_seconds_bucket", worker="w", le="+Inf") == 4
     with pytest.raises(KeyError):
         exposition.add("rushlight_unheard_of", 1)
+
+
+def test_the_page_names_every_metric_and_no_other() -> None:
+    """What docs/operate.md tells to watch exists, and what exists is told there."""
+    text = OPERATE.read_text("utf-8")
+    named = set(re.findall(r"\b(?:rushlight|process)_[a-z0-9_]+\b", text))
+    families = {re.sub(r"_(bucket|sum|count)\Z", "", name) if name not in CATALOGUE else name for name in named}
+    assert families == CATALOGUE.keys()

@@ -14,6 +14,7 @@ from pymongo import ReturnDocument
 
 from rushlight.errors import Fenced
 from rushlight.store.database import Database, Document
+from rushlight.store.restoring import restored
 
 FIRST_ENTRY = "0-0"
 
@@ -56,6 +57,7 @@ class Positions:
     """Reads positions and raises their epochs; the commit moves them (see ``engine/commit.py``)."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._positions = database.positions
 
     async def claim(self, partition: int, epoch: int) -> Position:
@@ -64,8 +66,8 @@ class Positions:
         Raises:
             Fenced: a newer owner was here already.
         """
-        start: Document = {"n": 0, "seq": 0, "generation": "", "entry": FIRST_ENTRY}
-        await self._positions.update_one({"_id": partition}, {"$setOnInsert": {"epoch": 0, **start}}, upsert=True)
+        if not await self._positions.find_one({"_id": partition}, {"_id": 1}):
+            await self._begin(partition)
         document = await self._positions.find_one_and_update(
             {"_id": partition, "epoch": {"$lt": epoch}},
             {"$set": {"epoch": epoch}},
@@ -73,7 +75,17 @@ class Positions:
         )
         if document is None:
             raise Fenced(f"partition {partition} has an owner newer than epoch {epoch}")
+        if document.get("lost"):
+            document = await restored(self._database, partition, epoch)
         return Position.of(document)
+
+    async def _begin(self, partition: int) -> None:
+        """The first position; after the journal's end where there is a journal whose position was lost."""
+        last = await self._database.journal.find_one({"p": partition}, {"seq": 1}, sort=[("seq", -1)], hint="place")
+        start: Document = {"epoch": 0, "n": 0, "seq": 0, "generation": "", "entry": FIRST_ENTRY}
+        if last is not None:
+            start |= {"seq": last["seq"], "lost": True}
+        await self._positions.update_one({"_id": partition}, {"$setOnInsert": start}, upsert=True)
 
     async def read(self, partition: int) -> Position | None:
         """The position as a majority has it, or None before the first owner."""

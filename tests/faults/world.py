@@ -1,0 +1,198 @@
+"""A whole installation in pieces: servers, web, order service and workers on data directories of their own, and between
+each of them and each server a link that can be cut, slowed and moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlencode
+
+import aiohttp
+import redis
+
+from rushlight.commands.children import make_key
+from rushlight.local.instance import Instance
+from rushlight.settings import Settings
+from tests.conftest import Launched
+from tests.faults.network import Network
+from tests.faults.shoppers import Doors
+
+SERVERS = ("valkey", "mongod")
+PATIENCE_SECONDS = 90.0
+POLL_SECONDS = 0.05
+CALL_SECONDS = 2.0
+LINKS = {
+    "web-valkey": "valkey",
+    "web-mongod": "mongod",
+    "orders-valkey": "valkey",
+    "orders-mongod": "mongod",
+    "workers-valkey": "valkey",
+    "workers-mongod": "mongod",
+}
+"""Links and the server behind each."""
+
+
+class World:
+    """One installation.
+
+    Attributes:
+        servers, web, orders, workers: the parts. network: what lies between.
+        settings: with addresses that lead straight to the servers.
+    """
+
+    def __init__(self, base: Path, *, workers: int = 2, lease_ttl_seconds: float = 3.0, wal_bytes: int = 1 << 28) -> None:
+        self.base = base
+        self._common: dict[str, Any] = {"lease_ttl_seconds": lease_ttl_seconds, "wal_bytes": wal_bytes, "workers": workers}
+        self._launched: dict[str, Launched] = {}
+        self.servers = self._launch("servers", Settings(data=str(base / "servers"), port=0))
+        sockets = {"valkey": _path_of(self.servers.redis_url), "mongod": _path_of(self.servers.mongo_url)}
+        self.network = Network({link: sockets[server] for link, server in LINKS.items()})
+        self.parts: dict[str, Instance] = {"servers": self.servers}
+        for part, role in (("web", "web"), ("orders", "orders"), ("workers", "worker")):
+            self.start(part, role)
+        self.settings = Settings(
+            data=str(base / "direct"), redis_url=self.servers.redis_url, mongo_url=self.servers.mongo_url
+        )
+        key = {kind: make_key(self.servers, kind) for kind in ("public", "secret")}  # type: ignore[arg-type]
+        self.doors = Doors(
+            self.parts["web"].urls["board"], self.parts["orders"].urls["orders"], key["public"], key["secret"]
+        )
+
+    def start(self, part: str, role: str, port: int = 0) -> Instance:
+        """Start a part, for the first time or again."""
+        settings = Settings(
+            data=str(self.base / part),
+            port=port,
+            redis_url=f"redis://{self.network.address(f'{part}-valkey')}",
+            mongo_url=f"mongodb://{self.network.address(f'{part}-mongod')}/?directConnection=true",
+            **self._common,
+        )
+        self.parts[part] = self._launch(part, settings, role)
+        return self.parts[part]
+
+    def _launch(self, part: str, settings: Settings, *roles: str) -> Instance:
+        self._launched[part] = Launched(settings, roles)
+        return self._launched[part].ready()
+
+    @property
+    def children(self) -> dict[str, Instance]:
+        """Every child that can be killed, with the part that it belongs to."""
+        return {
+            **dict.fromkeys(SERVERS, self.servers),
+            "web": self.parts["web"],
+            "orders": self.parts["orders"],
+            **{f"worker-{n + 1}": self.parts["workers"] for n in range(self._common["workers"])},
+        }
+
+    def kill(self, child: str) -> None:
+        """SIGKILL."""
+        self.children[child].kill(child)
+
+    def freeze(self, child: str) -> None:
+        """SIGSTOP."""
+        self.children[child].freeze(child)
+
+    def thaw(self, child: str) -> None:
+        """SIGCONT."""
+        self.children[child].thaw(child)
+
+    def pid(self, child: str) -> int:
+        """Of the process as it is now."""
+        return self.children[child].pid_of(child)
+
+    async def killed(self, child: str) -> None:
+        """Kill a child, and wait until it has been started again."""
+        before = self.pid(child)
+        self.kill(child)
+        await until(lambda: self.pid(child) != before)
+
+    async def restarted(self, child: str, between: Callable[[], object] = lambda: None) -> None:
+        """Stop a child in good order, do something, and start it again."""
+        part = self.children[child]
+        await part.stop(child)
+        try:
+            await asyncio.to_thread(between)
+        finally:
+            await part.start(child)
+
+    @contextmanager
+    def valkey(self) -> Iterator[redis.Redis]:
+        """A client straight to Valkey, with a deadline."""
+        with redis.Redis.from_url(self.servers.redis_url, socket_timeout=CALL_SECONDS) as client:
+            yield client
+
+    def told_by_supervisors(self, part: str) -> str:
+        """What a part's supervisor reported."""
+        return (self.base / part / "log" / "supervisor.log").read_text(errors="replace")
+
+    def heal(self) -> None:
+        """Fine weather, everything awake, nothing held."""
+        self.network.heal()
+        for child, part in self.children.items():
+            part.thaw(child)
+            (Path(part.settings.data) / "run" / f"hold-{child}").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.heal()
+        for part in reversed(self._launched.values()):
+            if part.process.code is None:
+                part.process.signal(signal.SIGINT)
+            part.ended()
+        self.network.close()
+
+    async def get(self, http: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:
+        """One answer of the query API; None while it gives none."""
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async with http.get(f"{self.doors.board}{path}") as response:
+                if response.ok:
+                    found: dict[str, Any] = await response.json()
+                    return found
+        return None
+
+
+def span() -> str:
+    """Query string of a range that holds whatever happens in a test."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return urlencode({"from": (today - timedelta(days=7)).isoformat(), "to": (today + timedelta(days=2)).isoformat()})
+
+
+async def until(condition: Callable[[], object], patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for a condition of this machine.
+
+    Raises:
+        TimeoutError: it does not come true.
+    """
+    async with asyncio.timeout(patience_seconds):
+        while not condition():  # noqa: ASYNC110 - it comes true in other processes
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def rss_bytes(pid: int) -> int:
+    """Memory of a process; 0 when it is gone."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def wait(condition: Callable[[], object], patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """The same without a loop."""
+    deadline = time.monotonic() + patience_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(POLL_SECONDS)
+
+
+def _path_of(url: str) -> str:
+    """The socket in a URL of ours."""
+    return unquote(url.removeprefix("unix://").removeprefix("mongodb://").partition("/?")[0])

@@ -68,6 +68,7 @@ class Shoppers:
         self._pause = pause
         self._late = late
         self._number = 0
+        self._run = f"{seed}"
         self._open = asyncio.Event()
         self._busy = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -121,7 +122,7 @@ class Shoppers:
 
     def _next(self, prefix: str) -> str:
         self._number += 1
-        return f"{prefix}-{self._number}"
+        return f"{prefix}-{self._run}-{self._number}"
 
     async def _shop(self) -> None:
         """An order and what becomes of it."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import redis
@@ -15,14 +17,14 @@ from pymongo.errors import PyMongoError
 
 from rushlight.bus.stream import stream_key
 from rushlight.store.database import Database
-from tests.faults.checks import agrees, check, look
+from tests.faults.checks import agrees, check, in_minor_units, look
 from tests.faults.diary import Diary
 from tests.faults.shoppers import Shoppers
 from tests.faults.told import Told
 from tests.faults.watcher import Watcher
 from tests.faults.world import POLL_SECONDS, World, rss_bytes, span
 
-SETTLE_SECONDS = 120.0
+SETTLE_SECONDS = 60.0
 AUDIT_EVERY_SECONDS = 1.0
 MAX_RSS_BYTES = 700 << 20
 MAX_STREAM_ENTRIES = 200_000
@@ -145,6 +147,25 @@ class Trial:
                     return
                 await asyncio.sleep(POLL_SECONDS)
 
+    async def ledger(self) -> dict[str, Any]:
+        """As the query API has it."""
+        while (ledger := await self.world.get(self._http, "/api/v1/ledger")) is None:  # noqa: ASYNC110 - it comes back
+            await asyncio.sleep(POLL_SECONDS)
+        return ledger
+
+    async def revenue_difference(self) -> dict[str, int]:
+        """What the query API shows as net revenue less what the oracle expects, by currency, in minor units."""
+        told = Told.read(self.diary)
+        await self._found(told)
+        expected = told.figures("orders")
+        summary = await self.world.get(self._http, f"/api/v1/summary?{span()}")
+        currencies = (summary or {}).get("currencies", {})
+        differences = {}
+        for currency in sorted(expected.keys() | currencies.keys()):
+            found = in_minor_units(currency, currencies.get(currency, {}))
+            differences[currency] = _net(found) - _net(expected.get(currency, Counter()))
+        return differences
+
     async def differences(self) -> list[str]:
         """The whole verdict as of now."""
         told = Told.read(self.diary)
@@ -187,6 +208,10 @@ async def trial(world: World, diary: Path, *, seed: int, pause: float = 0.25, **
         await one.close()
         await book.close()
         await database.close()
+
+
+def _net(figures: Counter[str]) -> int:
+    return figures["gross"] - figures["discounts"] - figures["refunds"]
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,8 @@
 """Holds everything that the system says against the diary; each difference is one sentence that begins with its letter.
 
 D: every 2xx is in the journal or parked. U: each once. N: nothing that was never sent. R: amounts and figures are the
-oracle's. O: versions and sequences without gaps. C: nothing pending, board = query API = oracle. L: the ledger, recounted.
+oracle's. O: versions and sequences without gaps. C: nothing pending, board = query API = oracle. L: the ledger recounted.
+B: bounds (see `trial.Audit`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rushlight.events.money import to_minor
+from rushlight.projections.behaviour import Behaviour
+from rushlight.projections.money import Money
 from rushlight.store.database import Database
 from rushlight.store.ledger import Ledger
 from rushlight.store.recount import verify
 from tests.engine.audit import _documents, _folds
 from tests.faults.told import Document, Figures, Told, identity
-from rushlight.projections.behaviour import Behaviour
-from rushlight.projections.money import Money
 
 SHOWN = 8
 NAMES = {
@@ -65,12 +66,12 @@ def look(told: Told, journal: Iterable[Document], outcomes: Iterable[Document]) 
         claim.found = 0
     wrong: list[str] = []
     for document in journal:
-        claim = told.claims.get(identity(document))
-        if claim is None:
+        known = told.claims.get(identity(document))
+        if known is None:
             wrong.append(f"N never sent: {document['eventName']} {document['_id']} of {document['source']}")
             continue
-        claim.found += 1
-        wrong += _amounts(claim.sent, document)
+        known.found += 1
+        wrong += _amounts(known.sent, document)
     ended = {document.get("eventId") for document in outcomes if document["kind"] in ENDS}
     for name, claim in told.claims.items():
         present = claim.found or claim.sent.event_id in ended
@@ -115,7 +116,7 @@ async def _places(database: Database, journal: Iterable[Document]) -> list[str]:
     for document in journal:
         ends[document["p"]] = max(ends[document["p"]], document["seq"])
     return [
-        f"O position of partition {position['_id']} is {position['seq']} and its journal ends at {ends[position['_id']]}"
+        f"O position of partition {position['_id']} is {position['seq']}, its journal ends at {ends[position['_id']]}"
         async for position in database.positions.find()
         if position["seq"] != ends[position["_id"]]
     ]

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pymongo
 import redis
@@ -55,7 +55,9 @@ FAULTS: dict[str, Fault] = {}
 def _fault(
     name: str, *hits: str, longest: float | None = None, redis: bool = False
 ) -> Callable[[Callable[[World, random.Random], AsyncIterator[None]]], Callable[[World, random.Random], Block]]:
-    def register(made: Callable[[World, random.Random], AsyncIterator[None]]) -> Callable[[World, random.Random], Block]:
+    def register(
+        made: Callable[[World, random.Random], AsyncIterator[None]],
+    ) -> Callable[[World, random.Random], Block]:
         block = asynccontextmanager(made)
         FAULTS[name] = Fault(name, block, frozenset(hits), longest, redis)
         return block
@@ -205,7 +207,9 @@ async def _clock(world: World, dice: random.Random) -> AsyncIterator[None]:
         now, _ = client.time()
         for partition in range(PARTITIONS):
             with contextlib.suppress(redis.ResponseError):
-                client.execute_command("XSETID", stream_key(partition), f"{now * 1000 + FUTURE_MS}-0")
+                client.execute_command(  # type: ignore[no-untyped-call]
+                    "XSETID", stream_key(partition), f"{now * 1000 + FUTURE_MS}-0"
+                )
     yield
 
 
@@ -244,7 +248,7 @@ async def _damaged(world: World, dice: random.Random) -> AsyncIterator[None]:
 
 @_fault("Valkey put back to an older state", "valkey", longest=1.0, redis=True)
 async def _older(world: World, dice: random.Random) -> AsyncIterator[None]:
-    """As a replica that lacked the latest entries: the same generation key, another server, and gone is what came later."""
+    """As a replica that lacked the latest entries: the same generation key, another server, what came later is gone."""
     copy = world.base / "older"
     await world.restarted("valkey", lambda: shutil.copytree(_files(world), copy, dirs_exist_ok=False))
     await asyncio.sleep(STALL_SECONDS * 2)
@@ -260,7 +264,10 @@ async def _older(world: World, dice: random.Random) -> AsyncIterator[None]:
 @_fault("MongoDB steps down", "mongod", longest=3.0)
 async def _stepped_down(world: World, dice: random.Random) -> AsyncIterator[None]:
     def step_down() -> None:
-        with contextlib.suppress(PyMongoError), pymongo.MongoClient(world.servers.mongo_url, timeoutMS=2000) as client:
+        with (
+            contextlib.suppress(PyMongoError),
+            pymongo.MongoClient[dict[str, Any]](world.servers.mongo_url, timeoutMS=2000) as client,
+        ):
             client.admin.command({"replSetStepDown": 2, "force": True})
 
     await asyncio.to_thread(step_down)
@@ -326,7 +333,10 @@ _weather("MongoDB slow for workers (50 ms)", lambda _: Weather(delay=0.05), "wor
 _weather("order service cut off from MongoDB", lambda _: _BOTH, "orders-mongod")
 
 
-@_fault("connections reset again and again", *(f"{part}-{server}" for part in ("web", "workers") for server in ("valkey", "mongod")))
+@_fault(
+    "connections reset again and again",
+    *(f"{part}-{server}" for part in ("web", "workers") for server in ("valkey", "mongod")),
+)
 async def _resets(world: World, dice: random.Random) -> AsyncIterator[None]:
     async def cut() -> None:
         while True:
@@ -343,7 +353,9 @@ async def _resets(world: World, dice: random.Random) -> AsyncIterator[None]:
 
 @_fault("replies to commits lost", "workers-mongod")
 async def _replies_lost(world: World, dice: random.Random) -> AsyncIterator[None]:
-    world.network.turn("workers-mongod", Weather(mark="commitTransaction", at_mark=dice.choice(("before", "after")), marks=6))
+    world.network.turn(
+        "workers-mongod", Weather(mark="commitTransaction", at_mark=dice.choice(("before", "after")), marks=6)
+    )
     try:
         yield
     finally:

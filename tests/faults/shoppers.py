@@ -1,4 +1,4 @@
-"""Shoppers, pages and a till, over HTTP as anybody's; each request is in the diary before it goes and after it came back.
+"""Shoppers, pages and a till, over HTTP as anybody's; each request is in the diary before it goes and once answered.
 
 What is not answered is repeated with the same key until it is; a few walk away instead, and nobody knows.
 """
@@ -17,7 +17,7 @@ import aiohttp
 
 from rushlight.events.ids import event_id
 from rushlight.events.money import to_text
-from tests.faults.diary import Answered, Diary, Sent
+from tests.faults.diary import Answered, Diary, Outcome, Sent
 
 CURRENCIES = ("USD", "EUR", "JPY")
 PRODUCTS = tuple(f"p-{n}" for n in range(12))
@@ -89,7 +89,7 @@ class Shoppers:
         """Begin nothing new, and wait until every request has its answer or is given up."""
         self._open.clear()
         async with asyncio.timeout(2 * PATIENCE_SECONDS):
-            while self._busy:  # noqa: ASYNC110 - the servers are what is waited for
+            while self._busy:
                 self._fail()
                 await asyncio.sleep(0.02)
         self._fail()
@@ -144,7 +144,10 @@ class Shoppers:
         dice = self._dice
         currency = dice.choice(CURRENCIES)
         plain = dice.random() < 0.5
-        lines = [(dice.choice(PRODUCTS), dice.randrange(1, 4), dice.randrange(100, 9999)) for _ in range(dice.randrange(1, 4))]
+        lines = [
+            (dice.choice(PRODUCTS), dice.randrange(1, 4), dice.randrange(100, 9999))
+            for _ in range(dice.randrange(1, 4))
+        ]
         discounts = [0 if plain else dice.randrange(90) for _ in lines]
         tax, shipping = (0, 0) if plain else (dice.randrange(500), dice.randrange(300))
         visitor = f"v-{dice.randrange(200)}" if dice.random() < 0.5 else ""
@@ -188,7 +191,9 @@ class Shoppers:
         if not tax and not shipping and not order.discounts and self._dice.random() < 0.5:
             goods = self._dice.randrange(1, goods + 1)
             asked = {"amount": to_text(goods, order.currency)}
-        sent = _about(order, "refund", "order_refunded", currency=order.currency, gross=goods, tax=tax, shipping=shipping)
+        sent = _about(
+            order, "refund", "order_refunded", currency=order.currency, gross=goods, tax=tax, shipping=shipping
+        )
         return sent, asked
 
     async def _order(self, url: str, body: dict[str, Any], sent: Sent, *, may_leave: bool = False) -> str:
@@ -204,7 +209,11 @@ class Shoppers:
         for _ in range(dice.randrange(1, 8)):
             visitor, message = f"v-{dice.randrange(200)}", self._next("m")
             name = dice.choice(("page_view", "view_item", "add_to_cart", "begin_checkout"))
-            items = [] if name == "page_view" else [{"productId": dice.choice(PRODUCTS), "price": "1.50", "currency": "EUR"}]
+            items = (
+                []
+                if name == "page_view"
+                else [{"productId": dice.choice(PRODUCTS), "price": "1.50", "currency": "EUR"}]
+            )
             data = {"visitorId": visitor, "items": items} if items else {"visitorId": visitor, "url": "/sale"}
             events.append(_cloud(sender, message, name, data))
             noted.append(_event("web", "public", sender, message, visitor, name))
@@ -222,9 +231,7 @@ class Shoppers:
         events = [created, _cloud("/till", bell, "rang_the_bell", {"visitorId": f"v-{dice.randrange(200)}"})]
         noted = [sent, _event("api", "trusted", "/till", bell, events[1]["data"]["visitorId"], "rang_the_bell")]
         if dice.random() < 0.4:
-            refund = _about(
-                sent, "refund", "order_refunded", currency=sent.currency, gross=sent.gross - sent.discounts
-            )
+            refund = _about(sent, "refund", "order_refunded", currency=sent.currency, gross=sent.gross - sent.discounts)
             data = {
                 "orderId": name,
                 "refundId": f"r-{name}",
@@ -249,9 +256,7 @@ class Shoppers:
     async def _send(self, events: list[dict[str, Any]], noted: list[Sent], key: str) -> None:
         if noted:
             await self._diary.note(*noted)
-        await self._until_answered(
-            [sent.key for sent in noted], f"{self._doors.board}/events", events, _headers(key)
-        )
+        await self._until_answered([sent.key for sent in noted], f"{self._doors.board}/events", events, _headers(key))
 
     async def _until_answered(
         self,
@@ -282,7 +287,7 @@ class Shoppers:
             await self._diary.note(*(Answered(key=key, outcome=outcome) for key in keys))
         return outcome
 
-    async def _once(self, url: str, body: Any, headers: dict[str, str]) -> Any:
+    async def _once(self, url: str, body: Any, headers: dict[str, str]) -> Outcome:
         try:
             async with self._http.post(url, json=body, headers=headers) as response:
                 answer = await response.read()

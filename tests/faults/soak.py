@@ -211,7 +211,9 @@ def show(result: Result) -> None:
         )
     print(f"requests: {result.requests} sent, {result.acknowledged} acknowledged, {result.unanswered} never answered")
     print(f"events acknowledged: {result.events}; looked at positions and bounds {result.audits} times: {result.most}")
-    print(f"lost {result.lost}, twice {result.twice}, never sent {result.never_sent}, out of order {result.out_of_order}")
+    print(
+        f"lost {result.lost}, twice {result.twice}, never sent {result.never_sent}, out of order {result.out_of_order}"
+    )
     print(f"revenue difference: {result.revenue_difference}")
     print(f"longest time until the board was right again: {result.right_again:.2f} s")
     print(f"ledger: {result.ledger} balanced: {result.balanced}")

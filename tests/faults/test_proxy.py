@@ -52,13 +52,15 @@ def test_delay(network: Network, client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize(("way", "reached"), [("up", False), ("down", True)])
-def test_a_hole_in_one_direction(network: Network, client: redis.Redis, servers: Instance, way: str, reached: bool) -> None:
+def test_a_hole_in_one_direction(
+    network: Network, client: redis.Redis, servers: Instance, way: str, reached: bool
+) -> None:
     """The request or only its answer is swallowed, and arrives when the hole closes."""
     with redis.Redis.from_url(servers.redis_url) as direct:
         direct.delete("count")
         network.turn("valkey", Weather(hold=("up",) if way == "up" else ("down",)))
         connection = client.connection_pool.get_connection()
-        connection.send_command("INCR", "count")
+        connection.send_command("INCR", "count")  # type: ignore[no-untyped-call]
         deadline = time.monotonic() + (20 if reached else 0.3)
         while time.monotonic() < deadline and not direct.get("count"):
             time.sleep(0.02)

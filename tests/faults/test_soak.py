@@ -8,10 +8,14 @@ import pytest
 
 from tests.faults.soak import soak
 
-SECONDS = 30.0
+SECONDS = 20.0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_a_sale_under_random_faults_loses_nothing(tmp_path: Path) -> None:
-    """Servers and roles are frozen, killed and wiped in mid-sale; figures equal what was answered to the shoppers."""
-    assert await soak(SECONDS, 1, tmp_path / "data")
+    """Random faults, two at once among them, in mid-sale: the oracle finds nothing wrong, and the books balance."""
+    result = await soak(SECONDS, 1, tmp_path)
+    assert result.wrong == []
+    assert result.balanced
+    assert not any(result.revenue_difference.values())
+    assert result.faults

@@ -1,4 +1,4 @@
-"""One trial: senders at work on a world, a board that watches, an audit in the background, and the verdict at the end."""
+"""One trial: senders at work on a world, a board that watches, an audit in the background, and a verdict at the end."""
 
 from __future__ import annotations
 
@@ -171,7 +171,12 @@ class Trial:
         told = Told.read(self.diary)
         summary = await self.world.get(self._http, f"/api/v1/summary?{span()}")
         said = {"query API": (summary or {}).get("currencies", {}), "board": self.watcher.currencies}
-        return [*await check(told, self._database, said), *self.audit.wrong, *self.watcher.wrong, *self.shoppers.unexpected]
+        return [
+            *await check(told, self._database, said),
+            *self.audit.wrong,
+            *self.watcher.wrong,
+            *self.shoppers.unexpected,
+        ]
 
     async def verdict(self) -> list[str]:
         """Settle, and say everything that is wrong; empty when all is well."""

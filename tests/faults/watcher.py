@@ -1,4 +1,4 @@
-"""A board that nobody reloads: it keeps what `analyticsUpdate` says, comes again when it is dropped, and minds versions."""
+"""A board that nobody reloads: it keeps what `analyticsUpdate` says, comes again when dropped, and minds versions."""
 
 from __future__ import annotations
 

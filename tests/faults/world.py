@@ -49,9 +49,15 @@ class World:
         settings: with addresses that lead straight to the servers.
     """
 
-    def __init__(self, base: Path, *, workers: int = 2, lease_ttl_seconds: float = 3.0, wal_bytes: int = 1 << 28) -> None:
+    def __init__(
+        self, base: Path, *, workers: int = 2, lease_ttl_seconds: float = 3.0, wal_bytes: int = 1 << 28
+    ) -> None:
         self.base = base
-        self._common: dict[str, Any] = {"lease_ttl_seconds": lease_ttl_seconds, "wal_bytes": wal_bytes, "workers": workers}
+        self._common: dict[str, Any] = {
+            "lease_ttl_seconds": lease_ttl_seconds,
+            "wal_bytes": wal_bytes,
+            "workers": workers,
+        }
         self._launched: dict[str, Launched] = {}
         self.servers = self._launch("servers", Settings(data=str(base / "servers"), port=0))
         sockets = {"valkey": _path_of(self.servers.redis_url), "mongod": _path_of(self.servers.mongo_url)}
@@ -62,9 +68,11 @@ class World:
         self.settings = Settings(
             data=str(base / "direct"), redis_url=self.servers.redis_url, mongo_url=self.servers.mongo_url
         )
-        key = {kind: make_key(self.servers, kind) for kind in ("public", "secret")}  # type: ignore[arg-type]
         self.doors = Doors(
-            self.parts["web"].urls["board"], self.parts["orders"].urls["orders"], key["public"], key["secret"]
+            self.parts["web"].urls["board"],
+            self.parts["orders"].urls["orders"],
+            make_key(self.servers, "public"),
+            make_key(self.servers, "secret"),
         )
 
     def start(self, part: str, role: str, port: int = 0) -> Instance:

@@ -1,7 +1,7 @@
 """Holds everything that the system says against the diary; each difference is one sentence that begins with its letter.
 
 D: every 2xx is in the journal or parked. U: each once. N: nothing that was never sent. R: amounts and figures are the
-oracle's. O: versions and sequences without gaps. C: nothing pending, board = query API = oracle. L: the ledger recounted.
+oracle's. O: no gaps in versions and sequences. C: nothing pending, board = query API = oracle. L: the ledger recounted.
 B: bounds (see `trial.Audit`).
 """
 

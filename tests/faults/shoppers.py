@@ -68,7 +68,8 @@ class Shoppers:
         self._pause = pause
         self._late = late
         self._number = 0
-        self._run = f"{seed}"
+        # Several trials may share a diary: no two of them name the same thing.
+        self._run = f"{seed}-{diary.path.stat().st_size}"
         self._open = asyncio.Event()
         self._busy = 0
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,0 +1,31 @@
+"""One installation, and one oracle's log, for all tests of a run: each test heals it and leaves it settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.world import World
+
+
+@pytest.fixture(scope="session")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    opened = World(tmp_path_factory.mktemp("world"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def world(_world: World) -> Iterator[World]:
+    """The installation, healed."""
+    _world.heal()
+    yield _world
+    _world.heal()
+
+
+@pytest.fixture(scope="session")
+def diary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What was sent to it and answered by it since it was made."""
+    return tmp_path_factory.mktemp("oracle") / "diary"

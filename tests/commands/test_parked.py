@@ -16,8 +16,9 @@ from rushlight.events.catalogue import OrderPaid
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 from rushlight.store.recount import verify
+from tests.conftest import Launch
 from tests.engine.aside import columns, old_code
-from tests.engine.audit import audit, settled
+from tests.engine.audit import audit, eventually, settled
 from tests.engine.conftest import working
 from tests.engine.shop import Shop
 
@@ -97,6 +98,25 @@ async def test_list_retry_and_drop(database: Database, settings: Settings) -> No
     assert (await columns(database))["dropped"] == 1
     assert await audit(database, shop.acknowledged) == [f"versions of {bad}: [1, 3]"]
     assert (await verify(database)).differences == []
+
+
+async def test_nobody_works(database: Database, settings: Settings, launch: Launch) -> None:
+    """On an instance without a worker the command says so and ends with 3; a worker that comes does it."""
+    shop, good, bad = await set_aside(database, settings)
+    instance = launch(settings, "web")
+    await asyncio.to_thread(instance.ready)
+    done = await run(settings, "retry", good, code=3)
+    assert done.stdout == f"{good}: nothing so far; not done yet\n"
+    assert "no worker is running" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    async with working(settings):
+        await eventually(lambda: _is_free(database, good))
+    assert await database.outcomes.count_documents({"aggregateId": bad}) == 2
+    assert await audit(database, shop.acknowledged) == []
+
+
+async def _is_free(database: Database, aggregate: str) -> bool:
+    return not await database.outcomes.count_documents({"aggregateId": aggregate})
 
 
 async def test_wrong_usage(settings: Settings, database: Database) -> None:

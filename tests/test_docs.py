@@ -12,6 +12,7 @@ from typing import Any
 import pymongo
 import pytest
 
+from rushlight.engine.subscription import Subscription
 from rushlight.engine.worker import Worker
 from rushlight.settings import Settings
 from rushlight.store.database import Database
@@ -22,6 +23,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "python.md"
 async def test_the_python_page_runs(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block of docs/python.md runs after the one before, and the order it saves reaches the journal."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Subscription, "declared", {})
     database = await Database.connect(settings, role="docs")
     worker = Worker(database, settings)
     working = asyncio.create_task(worker.run())

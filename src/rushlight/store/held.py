@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from rushlight.errors import Fenced
@@ -135,7 +136,7 @@ async def due(database: Database, names: Sequence[str]) -> list[Document]:
     return await database.held.find(times).sort("nextAt").to_list()
 
 
-class HeldEntry(NamedTuple):
+class HeldEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A held aggregate as it is shown.
 
     Attributes:

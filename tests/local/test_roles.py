@@ -67,11 +67,11 @@ async def test_everything_asked_for_runs(settings: Settings) -> None:
 
 
 async def test_stop_order(settings: Settings) -> None:
-    """Workers stop before the web roles."""
+    """The doors stop before the workers, which settle what came in last."""
     async with running(workers(settings, 2), ALL_ROLES):
         await started(settings, "worker-1", "worker-2")
     stops = (Path(settings.data) / "stops").read_text().split()
-    assert (sorted(stops[:2]), sorted(stops[2:])) == (["worker-1", "worker-2"], ["orders", "web"])
+    assert (sorted(stops[:2]), sorted(stops[2:])) == (["orders", "web"], ["worker-1", "worker-2"])
 
 
 async def test_killed_role_runs_again_and_is_reported(settings: Settings) -> None:

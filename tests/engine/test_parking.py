@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from rushlight.bus.appender import Appender
 from rushlight.engine import parking as module
 from rushlight.engine.parking import Moved, moved
-from rushlight.events.catalogue import OrderPaid
+from rushlight.events.catalogue import Item, OrderPaid, ViewItem
 from rushlight.events.envelope import Envelope
+from rushlight.events.ids import partition_of
 from rushlight.projections.money import Money
 from rushlight.settings import Settings
 from rushlight.store.database import Database
@@ -21,6 +23,7 @@ from rushlight.store.recount import verify
 from tests.engine.aside import asked, columns, counts, of_origin, old_code, parked, right, wish
 from tests.engine.audit import audit, eventually, settled
 from tests.engine.conftest import working
+from tests.engine.failing import failing
 from tests.engine.processes import workers
 from tests.engine.shop import Shop
 
@@ -320,6 +323,66 @@ async def told(database: Database, acknowledged: list[Envelope]) -> tuple[set[st
     """The first words of what the audit says, and how many differences the recount found."""
     problems = {problem.split()[0].rstrip(":") for problem in await audit(database, acknowledged)}
     return problems, len((await verify(database)).differences)
+
+
+async def test_what_mongodb_refuses(database: Database, appender: Appender, brisk: Settings) -> None:
+    """A counter that is full stops a retry at the events that it concerns; with room in it all of them are stored."""
+    shop = Shop(database, appender, seed=47)
+    views = [shop.seen("v-0") for _ in range(40)]
+    for number, event in enumerate(views):
+        viewed = ViewItem(visitor_id="v-0", items=[Item(product_id="full" if number >= 10 else "tea")])
+        event.name, event.payload, event.occurred_at = "view_item", viewed.payload(), views[0].occurred_at
+    with old_code({"view_item"}):
+        async with working(brisk):
+            await shop.send(views)
+            await settled(database, views)
+    partition = partition_of("default", "v-0", 8)
+    name = f"1/{partition:02d}/default/p/{views[0].occurred_at:%Y-%m-%d}/full"
+    quarters = {f"{quarter:02d}": {"v": 2**63 - 1} for quarter in range(96)}
+    behaviour = database.projection("behaviour")
+    await behaviour.insert_one({"_id": name, "p": partition, "seq": 0, "q": quarters})
+    async with working(brisk):
+        (answer,) = await asked(database, wish("v-0"))
+        assert counts(answer) == (10, 0, 0, 30)
+        assert answer.why
+        await behaviour.delete_one({"_id": name})
+        (answer,) = await asked(database, wish("v-0"))
+        assert counts(answer) == (30, 0, 0, 0)
+    await right(database, shop.acknowledged)
+
+
+async def test_a_mongodb_that_stumbles(brisk: Settings, appender: Appender, failing_url: str) -> None:
+    """Refusals, closed connections and lost replies in mid-retry: late, and right."""
+    settings = msgspec.structs.replace(brisk, mongo_url=failing_url)
+    database = await Database.connect(settings, role="test")
+    shop = Shop(database, appender, seed=48)
+    events = [shop.seen(f"v-{n % 9}", name="view_item") for n in range(1500)]
+    with old_code({"view_item"}):
+        async with working(settings):
+            await shop.send(events)
+            await settled(database, events)
+    lost_reply = {"code": 64, "errmsg": "waiting for replication timed out", "errInfo": {"wtimeout": True}}
+    ways: list[tuple[list[str], dict[str, Any]]] = [
+        (["commitTransaction"], {"writeConcernError": lost_reply}),
+        (["delete"], {"closeConnection": True}),
+        (["commitTransaction"], {"closeConnection": True}),
+        (["update"], {"errorCode": 112}),
+    ]
+    group = await Requests(database).ask([wish(f"v-{n}") for n in range(9)], by="a test")
+    async with working(settings):
+        for commands, how in ways:
+            worker = "rushlight worker of a test"
+            async with failing(database, {"times": 2}, failCommands=commands, appName=worker, **how):
+                await asyncio.sleep(0.2)
+
+        async def done() -> bool:
+            return not await Requests(database).count_open(group)
+
+        await eventually(done)
+    assert sum(answer.stored for answer in await Requests(database).of_group(group)) == 1500
+    await right(database, shop.acknowledged)
+    await database.client.drop_database(database.name)
+    await database.close()
 
 
 async def test_a_counter_that_does_not_move(

@@ -236,6 +236,29 @@ async def test_an_unreadable_entry_that_can_be_read_now(database: Database, bris
     await right(database, shop.acknowledged)
 
 
+async def test_a_version_that_is_missing(database: Database, brisk: Settings) -> None:
+    """While an entry of an order's outbox cannot be read its later versions stay parked, and say for what they wait."""
+    shop = Shop(database, None, seed=49)
+    (name,) = await shop.place(1)
+    for amount in (1, 2):
+        await shop.report(OrderPaid(order_id=name, payment_id=f"p-{amount}", currency="EUR", amount=amount))
+    numbers = {event.version: event.origin for event in shop.acknowledged if event.version is not None}
+    index = int(numbers[2].rpartition(":")[2]) - 1
+    await database.orders.update_one({"_id": name}, {"$set": {f"outbox.{index}.e": "garbage"}})
+    with old_code({"order_paid"}):
+        async with working(brisk):
+            await settled(database, shop.acknowledged)
+    async with working(brisk):
+        (answer,) = await asked(database, wish(name))
+        assert counts(answer) == (0, 0, 0, 1)
+        assert answer.why == f"a version is missing, as {numbers[2]} cannot be read: retry or drop that first"
+        await asked(database, await of_origin(database, numbers[2]))
+        (answer,) = await asked(database, wish(name))
+        assert counts(answer) == (1, 0, 0, 0)
+    assert await audit(database, shop.acknowledged) == [f"versions of {name}: [1, 3]"]
+    assert (await verify(database)).differences == []
+
+
 @pytest.mark.parametrize("place", ["parking.read", "commit.parking", "batch.committed"])
 async def test_killed_in_mid_retry(
     database: Database, appender: Appender, brisk: Settings, tmp_path: Path, place: str

@@ -70,7 +70,7 @@ async def _retries(database: Database, shop: str, names: Sequence[str] | None) -
     found = await records.whereabouts(shop, names)
     wishes = [Wish(partition=p, kind="retry", shop=shop, aggregate_id=aggregate) for p, aggregate in found]
     if names is None:
-        return [*wishes, *(_of_origin(held, "retry") for held in await records.unreadable())]
+        return [*(_of_origin(held, "retry") for held in await records.unreadable()), *wishes]
     named = {aggregate for _, aggregate in found}
     for held in (await records.find([name for name in names if name not in named])).values():
         if held.aggregate_id is not None:

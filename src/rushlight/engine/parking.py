@@ -28,7 +28,18 @@ MAX_BYTES = 256 * 1024
 POLL_SECONDS = 1.0
 FEWER = 4
 NOW_READABLE = "it can be read now: retry its aggregate"
-FIELDS_OF_PARKED = ("event", "bytes", "partial", "reason", "aggregateId", "eventName", "version", "place", "attempts")
+FIELDS_OF_PARKED = (
+    "event",
+    "bytes",
+    "partial",
+    "reason",
+    "aggregateId",
+    "eventName",
+    "version",
+    "place",
+    "attempts",
+    "triedAt",
+)
 
 
 class Errands:
@@ -132,7 +143,14 @@ class Parking:
             if task.request.wish.kind == "drop":
                 batch.outcomes += [Outcome("dropped", held.origin, "", b"", None) for held in task.held]
             else:
-                _retry(task.held, batch, stored)
+                _retry(task.held, batch, stored, await self._missing(task))
+
+    async def _missing(self, task: Task) -> str:
+        """Why an order's versions cannot be retried in their order; empty if they can."""
+        if task.aggregate is None or all(held.version is None for held in task.held):
+            return ""
+        origin = await self._records.unreadable_of(self._partition, task.aggregate[1])
+        return f"a version is missing, as {origin} cannot be read: retry or drop that first" if origin else ""
 
 
 class _Room:
@@ -151,11 +169,12 @@ class _Room:
         self.bytes -= sum(held.size for held in task.held)
 
 
-def _retry(queue: Sequence[Held], batch: Batch, stored: dict[str, str]) -> None:
+def _retry(queue: Sequence[Held], batch: Batch, stored: dict[str, str], missing: str) -> None:
     """Accept an aggregate's parked events one after another; behind the first that fails all stay.
 
     Args:
         stored: the origins of stored events, by id; those accepted here are added.
+        missing: why none of them can be accepted yet, if so.
     """
     failed = False
     for held in queue:
@@ -164,6 +183,8 @@ def _retry(queue: Sequence[Held], batch: Batch, stored: dict[str, str]) -> None:
             batch.outcomes.append(Outcome(held.kind, held.origin, FOLLOWS_PARKED, data, None))
             continue
         try:
+            if missing:
+                raise Rejected(missing)
             candidate = _candidate(held, data)
         except Rejected as error:
             failed = True

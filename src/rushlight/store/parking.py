@@ -19,6 +19,7 @@ import msgspec
 
 from rushlight.events.envelope import Envelope, now
 from rushlight.store.database import Database, Document, of_primary
+from rushlight.store.outbox import ORIGIN
 
 Verb = Literal["retry", "drop"]
 State = Literal["open", "done"]
@@ -147,6 +148,15 @@ class Records:
         match: Document = {"kind": "parked", "aggregateId": None}
         found = self._outcomes.find(match, {"event": 0}, hint="queue").sort("place", 1)
         return [Held.of(document) async for document in found]
+
+    async def unreadable_of(self, partition: int, order_id: str) -> str | None:
+        """The origin of an entry of this order's outbox that nobody could read, if there is one in the partition."""
+        begin = f"{ORIGIN}{order_id}:"
+        # ";" follows ":". An order's own id may have colons as well.
+        match: Document = {"_id": {"$gte": begin, "$lt": f"{begin[:-1]};"}, "kind": "parked", "p": partition}
+        found = self._outcomes.find(match | {"aggregateId": None}, {"_id": 1})
+        origins = [str(document["_id"]) async for document in found]
+        return next((origin for origin in origins if origin.rpartition(":")[0] == begin[:-1]), None)
 
     async def find(self, origins: Sequence[str]) -> dict[str, Held]:
         """Those of the origins whose record is set aside."""

@@ -1,0 +1,104 @@
+"""Known secrets are sent to every door and given to every role; then logs, metrics and error bodies are searched."""
+
+from __future__ import annotations
+
+import sys
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from rushlight.ingest.keys import create
+from rushlight.local.process import spawn
+from rushlight.settings import ENV_WHOLE, Settings
+from rushlight.store.database import Database
+from tests.conftest import Launch
+from tests.engine.audit import eventually
+
+CANARY = "c4n4ryWord"
+KEY = f"sk_{CANARY}abcdefghijklmnopqrst"
+MAIL = f"{CANARY}@customers.example"
+CLOUD = "application/cloudevents+json"
+NOWHERE = "127.0.0.1:1"
+
+
+def requests(board: str, orders: str, good: str) -> list[tuple[str, str, dict[str, str], Any]]:
+    """Method, URL, headers and body of everything that is tried."""
+    basic = b64encode(f"{KEY}:".encode()).decode()
+    event = {"specversion": "1.0", "id": "1", "source": "s", "type": "view_item", "subject": "v"}
+    bearer = {"authorization": f"Bearer {good}", "content-type": CLOUD}
+    order = {"currency": "USD", "customerId": MAIL, "lines": [{"productId": "p", "quantity": 1, "unitPrice": "1.00"}]}
+    return [
+        ("POST", f"{board}/events", {"authorization": f"Bearer {KEY}", "content-type": CLOUD}, event),
+        ("POST", f"{board}/events", {"authorization": f"Basic {basic}", "content-type": CLOUD}, event),
+        ("POST", f"{board}/events", {"x-write-key": KEY, "content-type": CLOUD}, event),
+        ("POST", f"{board}/events", {"cookie": f"session={KEY}", "content-type": CLOUD}, event),
+        ("POST", f"{board}/events", bearer, {**event, "data": {"email": MAIL, "password": CANARY}}),
+        ("POST", f"{board}/events", bearer, {**event, "type": "order_created", "data": {"customerId": MAIL}}),
+        ("POST", f"{board}/events", bearer, {"password": CANARY, "token": KEY}),
+        ("GET", f"{board}/api/v1/summary", {"authorization": f"Bearer {KEY}"}, None),
+        ("GET", f"{board}/api/v1/customers/none?token={KEY}", {}, None),
+        ("GET", f"{board}/api/v1/summary?from={KEY}", {}, None),
+        ("POST", f"{orders}/orders", {"idempotency-key": KEY}, {"lines": [], "password": CANARY}),
+        ("POST", f"{orders}/orders", {"idempotency-key": KEY}, order),
+        ("POST", f"{orders}/orders", {"idempotency-key": KEY}, {**order, "currency": "EUR"}),
+        ("POST", f"{orders}/orders/none/pay", {"authorization": f"Bearer {KEY}"}, {"paymentId": KEY}),
+        ("GET", f"{orders}/orders/none?token={KEY}", {}, None),
+        ("POST", f"{orders}/orders", {"content-type": "text/plain"}, {"password": CANARY}),
+    ]
+
+
+async def test_no_secret_comes_back(settings: Settings, launch: Launch) -> None:
+    """Wrong keys, good keys, passwords, tokens and addresses: no log, no metric and no refusal repeats one."""
+    instance = launch(settings, "web", "worker", "orders").ready()
+    board, orders = instance.urls["board"], instance.urls["orders"]
+    database = await Database.connect(settings, role="test")
+    try:
+        good = await create(database, "secret")
+        told: list[str] = []
+        async with aiohttp.ClientSession() as session:
+            for method, url, headers, body in requests(board, orders, good):
+                async with session.request(
+                    method, url, headers=headers, data=None if body is None else msgspec.json.encode(body)
+                ) as answer:
+                    text = await answer.text()
+                    if answer.status >= 400:
+                        told.append(f"{method} {answer.status}: {text}")
+                        assert CANARY not in text, told[-1]
+
+            async def stored() -> bool:
+                return await database.journal.count_documents({}) + await database.outcomes.count_documents({}) > 0
+
+            await eventually(stored)
+            for url in (board, orders):
+                async with session.get(f"{url}/metrics") as answer:
+                    told.append(await answer.text())
+    finally:
+        await database.close()
+    instance_logs = sorted((instance.settings.path / "log").glob("*.log*"))
+    assert {"web.log", "worker-1.log", "orders.log"} <= {path.name for path in instance_logs}
+    told += [path.read_text(errors="replace") for path in instance_logs]
+    for text in told:
+        assert CANARY not in text
+        assert good not in text
+
+
+@pytest.mark.parametrize("role", ["web", "worker", "orders", "relay"])
+async def test_no_role_tells_the_password_that_it_was_given(role: str, tmp_path: Path) -> None:
+    """A server that cannot be reached is named in the complaint, the password in its URL is not."""
+    settings = Settings(
+        data=str(tmp_path / "data"),
+        port=0,
+        redis_url=f"redis://user:{CANARY}@{NOWHERE}/0",
+        mongo_url=f"mongodb://admin:{CANARY}@{NOWHERE}/?serverSelectionTimeoutMS=300",
+        orders_mongo_url=f"mongodb://shop:{CANARY}@{NOWHERE}/?serverSelectionTimeoutMS=300",
+    )
+    command = [sys.executable, "-P", "-m", "rushlight.app", role]
+    child = spawn(role, command, log=tmp_path / "log", environment={ENV_WHOLE: settings.to_json()})
+    assert await child.wait() != 0
+    text = (tmp_path / "log").read_text()
+    assert NOWHERE in text
+    assert CANARY not in text

@@ -69,6 +69,19 @@ async def audit(database: Database, acknowledged: Iterable[Envelope]) -> list[st
     ]
 
 
+async def consistent(database: Database) -> list[str]:
+    """What disagrees within MongoDB, whatever was acknowledged: places, versions, folds, counters."""
+    journal = await database.journal.find().sort([("p", 1), ("seq", 1)]).to_list()
+    outcomes = await database.outcomes.find().to_list()
+    documents = {p.name: await _documents(database, p) for p in (Money(), Behaviour())}
+    return [
+        *await _places(database, journal),
+        *_order(journal),
+        *_folds(journal, documents),
+        *await _ledger(database, journal, outcomes),
+    ]
+
+
 def _records(events: Mapping[str, Envelope], journal: list[Document], outcomes: list[Document]) -> list[str]:
     """Every acknowledgement has one terminal record, and nothing is recorded that was not acknowledged."""
     found = Counter([document["origin"] for document in journal] + [document["_id"] for document in outcomes])

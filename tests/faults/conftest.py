@@ -1,12 +1,18 @@
-"""One installation, and one oracle's log, for all tests of a run: each test heals it and leaves it settled."""
+"""One installation, and one oracle's log, for all tests of a run: each test heals it and leaves it settled.
+
+And for failpoints a city on the session's servers, for all tests of a file.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rushlight.local.instance import Instance
+from tests.faults.city import City, Ground
 from tests.faults.world import World
 
 
@@ -29,3 +35,14 @@ def world(_world: World) -> Iterator[World]:
 def diary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What was sent to it and answered by it since it was made."""
     return tmp_path_factory.mktemp("oracle") / "diary"
+
+
+@pytest.fixture(scope="module")
+def ground(servers: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A city on the session's servers, which nobody else uses meanwhile."""
+    with asyncio.Runner() as runner:
+        city = runner.run(City.found(servers, tmp_path_factory.mktemp("city")))
+        try:
+            yield Ground(runner, city)
+        finally:
+            runner.run(city.leave())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rushlight import Envelope, OrderCancelled, OrderCreated, OrderPaid, OrderRefunded, OrderShipped, subscribe
-from rushlight.engine import reacting
+from rushlight.engine.tracking import Track
 from rushlight.events.event import Event
 
 ORDER_EVENTS = (OrderCreated, OrderPaid, OrderShipped, OrderRefunded, OrderCancelled)
@@ -84,14 +84,14 @@ if "CALLS_FILE" in os.environ:
         note(_FILE, "end", envelope)
 
 
-def position_before_handler(track: type[reacting._Track]) -> None:
+def position_before_handler(track: type[Track]) -> None:
     """The bug: what was read counts as done before it is handled."""
 
-    def begin(self: reacting._Track, seq: int) -> None:
+    def begin(self: Track, seq: int) -> None:
         """Forget that it is open."""
 
     track.begin = begin  # type: ignore[method-assign]
 
 
 if os.environ.get("CALLS_BUG") == "position before handler":
-    position_before_handler(reacting._Track)
+    position_before_handler(Track)

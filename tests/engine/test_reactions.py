@@ -14,7 +14,7 @@ import pytest
 
 from rushlight import Envelope, OrderCreated, OrderPaid, Rejected, Retryable, subscribe
 from rushlight.bus.appender import Appender
-from rushlight.engine import reacting
+from rushlight.engine import calling, reacting
 from rushlight.engine.reactions import Reactions
 from rushlight.engine.subscription import Subscription, subscriptions
 from rushlight.errors import SetupError
@@ -82,8 +82,12 @@ def notes(tmp_path: Path) -> Notes:
 
 
 @asynccontextmanager
-async def reacting_to(settings: Settings, *chosen: Subscription) -> AsyncIterator[Reactions]:
-    """One process's reactions, inside this one, for as long as the block runs."""
+async def reacting_to(settings: Settings, *chosen: Subscription, ttl_seconds: float = 8.0) -> AsyncIterator[Reactions]:
+    """One process's reactions, inside this one, for as long as the block runs.
+
+    Leases are long unless said: where calls are counted, a machine that stands still for a moment must lose none.
+    """
+    settings = msgspec.structs.replace(settings, lease_ttl_seconds=ttl_seconds)
     opened = await Database.connect(settings, role="reactions of a test")
     reactions = Reactions(opened, settings, chosen)
     task = asyncio.create_task(reactions.run())
@@ -123,7 +127,7 @@ async def test_each_aggregate_in_its_order(
 ) -> None:
     """Many aggregates at once and each of them one by one; once each, while nothing breaks."""
     shop = Shop(database, appender, seed=31)
-    notes.seconds = lambda envelope: 0.001 * (hash(envelope.id) % 7)
+    notes.seconds = lambda envelope: 0.001 * (int(envelope.id, 16) % 7)
     subscription = notes.declare(concurrency=3)
     async with working(brisk), reacting_to(brisk, subscription):
         for _ in range(5):
@@ -154,7 +158,7 @@ async def test_a_lane_for_each_event_is_found(
     monkeypatch.setattr(reacting.Reacting, "_begin", begin)
     shop = Shop(database, appender, seed=32)
     await sell(shop, database, brisk)
-    notes.seconds = lambda envelope: 0.001 * (hash(envelope.id) % 7)
+    notes.seconds = lambda envelope: 0.001 * (int(envelope.id, 16) % 7)
     async with reacting_to(brisk, notes.declare()):
         await caught_up(database)
     assert any(line.startswith("order") for line in calls.audit(notes.calls, orders_of(shop)))
@@ -188,6 +192,27 @@ async def test_a_failure_holds_its_aggregate_only(
     assert await database.held.count_documents({}) == 0
 
 
+async def test_a_failure_that_is_not_written_down_is_found(
+    database: Database, appender: Appender, brisk: Settings, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeded bug: the position goes past a failure that only memory holds. After a restart the audit misses it."""
+
+    async def forget(self: held.HeldAggregates, failed: held.Failed) -> None:
+        """Write nothing."""
+
+    shop = Shop(database, appender, seed=41)
+    await sell(shop, database, brisk, orders=4, later=4)
+    monkeypatch.setattr(held.HeldAggregates, "hold", forget)
+    notes.failure = lambda envelope: OSError("down") if envelope.aggregate_id == "o-1" else None
+    subscription = notes.declare()
+    async with reacting_to(brisk, subscription):
+        await caught_up(database)
+    notes.failure = lambda _: None
+    async with reacting_to(brisk, subscription):
+        await caught_up(database)
+    assert any(line.startswith("lost") for line in calls.audit(notes.calls, orders_of(shop)))
+
+
 async def test_attempts_survive_a_restart(
     database: Database, appender: Appender, brisk: Settings, notes: Notes
 ) -> None:
@@ -197,13 +222,15 @@ async def test_attempts_survive_a_restart(
     notes.failure = lambda _: OSError("down")
     subscription = notes.declare(attempts=1000)
     async with reacting_to(brisk, subscription):
-        await eventually(lambda: database.held.find_one({"attempts": {"$gt": 1}}))
-    before = await database.held.count_documents({})
-    assert before == 6
+        await eventually(lambda: _held_again(database, 6))
     notes.failure = lambda _: None
     async with reacting_to(brisk, subscription):
         await caught_up(database)
     assert calls.audit(notes.calls, orders_of(shop)) == []
+
+
+async def _held_again(database: Database, count: int) -> bool:
+    return await database.held.count_documents({"attempts": {"$gt": 1}}) == count
 
 
 async def test_dropped_with_a_reason(database: Database, appender: Appender, brisk: Settings, notes: Notes) -> None:
@@ -286,7 +313,7 @@ async def test_a_slow_one_holds_up_nobody(
     hung = (await shop.place(30))[0]
     notes.seconds = lambda envelope: 3600.0 if envelope.aggregate_id == hung else 0.0
     quick = Notes(tmp_path / "quick")
-    chosen = [notes.declare(deadline_seconds=2.0, attempts=1), quick.declare(name="quick")]
+    chosen = [notes.declare(deadline_seconds=2.0, attempts=3), quick.declare(name="quick")]
     async with working(brisk), reacting_to(brisk, *chosen):
         await settled(database, shop.acknowledged)
         await caught_up(database, "quick")
@@ -323,7 +350,7 @@ async def test_pauses() -> None:
 
     subscribe(OrderCreated, name="pauses")(handler)
     (subscription,) = subscriptions()
-    pause = reacting.pause_of
+    pause = calling.pause_of
     for attempts, most in ((1, 1.0), (2, 2.0), (5, 16.0), (40, 300.0)):
         some = [pause(subscription, attempts) for _ in range(50)]
         assert most / 2 <= min(some) < max(some) <= most

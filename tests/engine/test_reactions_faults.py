@@ -153,8 +153,9 @@ async def test_fair_shares(
     database: Database, appender: Appender, brisk: Settings, notes: Path, tmp_path: Path
 ) -> None:
     """Two workers run four partitions each; one leaves and comes back in mid-work; once each, as nobody is killed."""
+    calm = msgspec.structs.replace(brisk, lease_ttl_seconds=8.0)
     shop = Shop(database, appender, seed=54)
-    with workers(brisk, tmp_path / "log", count=2) as some:
+    with workers(calm, tmp_path / "log", count=2) as some:
         await _shared(database, some, 4)
         await shop.place(40)
         await shop.go_on(40)
@@ -195,9 +196,10 @@ async def test_a_mongodb_that_stumbles(
     shop = Shop(database, appender, seed=55)
     notes = Notes(tmp_path / "calls")
     notes.failure = lambda _: OSError("now and then") if chance.random() < 0.05 else None
+    subscription = notes.declare(attempts=1000)
     commands = ["update", "find", "findAndModify", "commitTransaction", "aggregate", "delete"]
     ways: list[dict[str, object]] = [{"closeConnection": True}, {"errorCode": 262}, {"errorCode": 112}]
-    async with working(fragile), reacting_to(fragile, notes.declare(attempts=1000)):
+    async with working(fragile), reacting_to(fragile, subscription, ttl_seconds=1.0):
         for _ in range(12):
             chosen = chance.sample(commands, 3)
             times = {"times": chance.randrange(1, 6)}

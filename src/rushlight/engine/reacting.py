@@ -19,11 +19,11 @@ from bson import Timestamp
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
+from rushlight.engine.calling import CallFailed, call, pause_of
 from rushlight.engine.subscription import Subscription
-from rushlight.errors import Fenced, Rejected, Retryable
+from rushlight.engine.tracking import Held, Lane, Track
+from rushlight.errors import Fenced
 from rushlight.events.envelope import Envelope
-from rushlight.events.event import Event
-from rushlight.events.upcasting import upcast
 from rushlight.store.database import Database, Document
 from rushlight.store.held import PARKED, RETRYING, Failed, HeldAggregates, Key
 from rushlight.store.journal import Journal, to_envelope
@@ -39,56 +39,12 @@ WINDOW_EVENTS = 500
 # With so many aggregates between their attempts something is wrong with all of them: no more are begun.
 MAX_RETRYING = 50
 PAGE_OF_ONE = 50
-LONGEST_PAUSE_SECONDS = 300.0
 MONGO_RETRY_SECONDS = 0.5
 REREAD_SECONDS = 0.1
 
 
-class _Track:
-    """What was read, in the order of the journal, with what is done: the position is before the first that is not."""
-
-    def __init__(self, seq: int) -> None:
-        self._open: deque[int] = deque()
-        self._done: set[int] = set()
-        self.read = seq
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def begin(self, seq: int) -> None:
-        self._open.append(seq)
-
-    def done(self, seq: int) -> None:
-        self._done.add(seq)
-        while self._open and self._open[0] in self._done:
-            self._done.discard(self._open.popleft())
-
-    @property
-    def seq(self) -> int:
-        """All up to here is done."""
-        return self._open[0] - 1 if self._open else self.read
-
-
-class _Held:
-    """A held aggregate: its state, the last of its events that was passed by, and who is at it."""
-
-    def __init__(self, state: str, passed: int = 0) -> None:
-        self.state = state
-        self.passed = passed
-        self.busy = False
-
-
 class _Stopped(Exception):
     """There was no time left to begin a call."""
-
-
-class _Failure(Exception):
-    """A call failed. ``final``: trying again would not help. ``after_seconds``: the least pause before it does."""
-
-    def __init__(self, reason: str, *, final: bool = False, after_seconds: float = 0.0) -> None:
-        super().__init__(reason)
-        self.final = final
-        self.after_seconds = after_seconds
 
 
 class Reacting:
@@ -104,17 +60,16 @@ class Reacting:
         self.place = place
         self._database = database
         self._subscription = subscription
-        self._classes = {cls.event_name: cls for cls in subscription.events}
         self._is_mine = is_mine
         self._journal = Journal(database)
         self._held_store = HeldAggregates(database, place.name, place.partition, place.epoch)
-        self._held: dict[Key, _Held] = {}
-        self._track = _Track(place.seq)
-        self._lanes: dict[Key, deque[tuple[int, Envelope]]] = {}
+        self._held: dict[Key, Held] = {}
+        self._track = Track(place.seq)
+        self._lanes: dict[Key, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(subscription.concurrency)
         self._end = place.seq
-        self._seen = Timestamp(0, 1)
+        self._seen: Timestamp | None = None
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._stopping = False
@@ -124,9 +79,9 @@ class Reacting:
 
     def reach(self, end: int, seen: Timestamp) -> None:
         """The journal of the partition goes up to here, as was seen at this time of the server's log."""
+        self._seen = seen if self._seen is None else max(self._seen, seen)
         if end > self._end:
             self._end = end
-            self._seen = max(self._seen, seen)
             self._wake.set()
 
     def stop(self) -> None:
@@ -152,7 +107,7 @@ class Reacting:
             Fenced: another owner has the place.
         """
         try:
-            self._held = {key: _Held(state) for key, state in (await self._patiently(self._held_store.all)).items()}
+            self._held = {key: Held(state) for key, state in (await self._patiently(self._held_store.all)).items()}
             while not self._stopping:
                 if self._broken is not None:
                     raise self._broken
@@ -167,16 +122,18 @@ class Reacting:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def try_again(self, document: Document) -> None:
-        """Call again for a held aggregate, whose time has come; or which a person wants to be tried again."""
-        key = (document["shop"], document["aggregateId"])
+    def try_again(self, key: Key, head_seq: int) -> None:
+        """Call again for a held aggregate whose time has come, or which a person wants to be tried again.
+
+        Args:
+            head_seq: place of the event that failed.
+        """
+        held = self._held.get(key)
         # What is not read yet is not due yet: after a restart the position may stand before it.
-        if self._stopping or key in self._lanes or document["head"]["seq"] > self._track.read:
+        if held is None or held.busy or self._stopping or self._seen is None or head_seq > self._track.read:
             return
-        held = self._held.setdefault(key, _Held(RETRYING))
-        if not held.busy:
-            held.state, held.busy = RETRYING, True
-            self._start(self._catch_up(key, held, document))
+        held.busy = True
+        self._start(self._catch_up(key, held))
 
     async def _read(self) -> bool:
         """Read and begin what fits; whether there may be more now."""
@@ -189,7 +146,6 @@ class Reacting:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._room.wait(), REREAD_SECONDS)
             return True
-
         documents = await self._patiently(partial(self._page, after, until, limit))
         for document in documents:
             self._begin(document["seq"], to_envelope(document))
@@ -199,14 +155,20 @@ class Reacting:
     async def _page(self, after: int, until: int, limit: int) -> list[Document]:
         async with self._session() as session:
             return await self._journal.heard(
-                self.place.partition, list(self._classes), after=after, until=until, limit=limit, session=session
+                self.place.partition,
+                list(self._subscription.classes),
+                after=after,
+                until=until,
+                limit=limit,
+                session=session,
             )
 
     def _session(self) -> AsyncClientSession:
         # Right after an election the new primary may not know yet that a majority has what the old one has shown;
         # events would seem not to exist. A session waits until it does.
         session = self._database.client.start_session(causal_consistency=True)
-        session.advance_operation_time(self._seen)
+        if self._seen is not None:
+            session.advance_operation_time(self._seen)
         return session
 
     def _retrying(self) -> int:
@@ -215,15 +177,18 @@ class Reacting:
     def _begin(self, seq: int, event: Envelope) -> None:
         key = (event.shop, event.aggregate_id)
         held = self._held.get(key)
-        if held is not None:
+        if held is not None and held.leaving is None:
             held.passed = seq
             return
         self._track.begin(seq)
-        lane = self._lanes.get(key)
+        lane = held.leaving if held is not None else self._lanes.get(key)
         if lane is not None:
             lane.append((seq, event))
-            return
-        self._lanes[key] = deque([(seq, event)])
+        else:
+            self._open_lane(key, deque([(seq, event)]))
+
+    def _open_lane(self, key: Key, lane: Lane) -> None:
+        self._lanes[key] = lane
         self._start(self._go_along(key))
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
@@ -249,7 +214,7 @@ class Reacting:
             failed = await self._attempt(seq, event, attempts=1)
             if failed is not None:
                 await self._patiently(partial(self._held_store.hold, failed))
-                self._held[key] = _Held(_state(failed), passed=lane[-1][0])
+                self._held[key] = Held(_state(failed), passed=lane[-1][0])
                 for passed, _ in lane:
                     self._track.done(passed)
                 break
@@ -259,13 +224,15 @@ class Reacting:
         if not lane or not self._stopping:
             del self._lanes[key]
 
-    async def _catch_up(self, key: Key, held: _Held, document: Document) -> None:
-        """Handle a held aggregate from where it stands; set it free once it has come to where all have.
-
-        It is set free before its document goes: a crash in between only repeats.
-        """
-        after, attempts = document["after"], document["attempts"]
+    async def _catch_up(self, key: Key, held: Held) -> None:
+        """Handle a held aggregate from where it stands; set it free once it has come to where all have."""
         try:
+            # Not as it was found among the due: meanwhile it may have been tried.
+            document = await self._patiently(partial(self._held_store.due, key))
+            if document is None:
+                return
+            held.state = RETRYING
+            after, attempts = document["after"], document["attempts"]
             while not self._stopping:
                 until = self._track.read
                 events = await self._patiently(partial(self._waiting, key, after, until))
@@ -278,17 +245,25 @@ class Reacting:
                     after, attempts = seq, 0
                     await self._patiently(partial(self._held_store.advance, key, after))
                 if not events and held.passed <= until:
-                    del self._held[key]
-                    await self._patiently(partial(self._held_store.free, key, document["head"]["seq"]))
+                    await self._set_free(key, held)
                     return
         finally:
             held.busy = False
+
+    async def _set_free(self, key: Key, held: Held) -> None:
+        # While its document goes, the position may go past none of its events.
+        lane: Lane = deque()
+        held.leaving = lane
+        await self._patiently(partial(self._held_store.free, key))
+        del self._held[key]
+        if lane:
+            self._open_lane(key, lane)
 
     async def _waiting(self, key: Key, after: int, until: int) -> list[tuple[int, Envelope]]:
         async with self._session() as session:
             found = await self._journal.heard(
                 self.place.partition,
-                list(self._classes),
+                list(self._subscription.classes),
                 after=after,
                 until=until,
                 limit=PAGE_OF_ONE,
@@ -305,8 +280,8 @@ class Reacting:
             if not self._is_mine():
                 raise Fenced(f"reaction {self.place.id}: its lease may be another's by now")
             try:
-                await self._call(event)
-            except _Failure as failure:
+                await call(self._subscription, event)
+            except CallFailed as failure:
                 final = failure.final or attempts >= self._subscription.attempts
                 delay = None if final else max(pause_of(self._subscription, attempts), failure.after_seconds)
                 log.warning(
@@ -322,31 +297,6 @@ class Reacting:
         self._handled += 1
         return None
 
-    async def _call(self, event: Envelope) -> None:
-        subscription = self._subscription
-        try:
-            event = upcast(event)
-            typed: Event = self._classes[event.name].open(event)
-        except Rejected as error:
-            raise _Failure(f"cannot be read as {event.name}: {error}", final=True) from error
-        deadline = asyncio.timeout(subscription.deadline_seconds)
-        try:
-            async with deadline:
-                await subscription.handler(*((typed, event) if subscription.wants_envelope else (typed,)))
-        except Rejected as error:
-            raise _Failure(f"Rejected: {error}", final=True) from error
-        except Retryable as error:
-            raise _Failure(_words(error), after_seconds=error.retry_after_seconds) from error
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise _Failure("it cancelled itself") from error
-        except Exception as error:
-            if deadline.expired():
-                raise _Failure(f"took longer than {subscription.deadline_seconds:g} s") from error
-            raise _Failure(_words(error)) from error
-
     async def _patiently(self, work: Callable[[], Coroutine[None, None, T]]) -> T:
         """Repeat until MongoDB takes it."""
         while True:
@@ -361,15 +311,5 @@ class Reacting:
                 await asyncio.sleep(MONGO_RETRY_SECONDS * random.uniform(0.5, 1.5))
 
 
-def pause_of(subscription: Subscription, attempts: int) -> float:
-    """Seconds before an event is tried again that has failed so many times; random, so that not all come at once."""
-    doubled = subscription.backoff_seconds * 2.0 ** min(attempts - 1, 30)
-    return min(LONGEST_PAUSE_SECONDS, doubled) * random.uniform(0.5, 1.0)
-
-
 def _state(failed: Failed) -> str:
     return PARKED if failed.delay_seconds is None else RETRYING
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -149,7 +149,7 @@ class Reactions:
         for document in await due(self._database, list(self._subscriptions)):
             run = self._running.get(place_id(document["name"], document["p"]))
             if run is not None and run.retiring is None:
-                run.reacting.try_again(document)
+                run.reacting.try_again((document["shop"], document["aggregateId"]), document["head"]["seq"])
 
     async def _round(self) -> None:
         """One heartbeat: what is no longer ours ends, what is free and in our share begins."""

@@ -44,6 +44,11 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     deadline_seconds: float
     concurrency: int
 
+    @property
+    def classes(self) -> dict[str, type[Event]]:
+        """The events' classes by the events' names."""
+        return {cls.event_name: cls for cls in self.events}
+
 
 def subscribe(
     *events: type[Event],

@@ -18,10 +18,11 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from rushlight.errors import Fenced
 from rushlight.events.envelope import Envelope, now
-from rushlight.store.database import Database, Document
+from rushlight.store.database import Database, Document, of_primary
 
 MAX_REASON_CHARACTERS = 1000
 RETRYING, PARKED = "retrying", "parked"
+_DUE: Document = {"state": RETRYING, "$expr": {"$lte": ["$nextAt", "$$NOW"]}}
 
 Key = tuple[str, str]
 
@@ -56,6 +57,8 @@ class HeldAggregates:
     def __init__(self, database: Database, name: str, partition: int, epoch: int) -> None:
         self._database = database
         self._held = database.held
+        # An owner has to know what was written down before it, also right after an election.
+        self._latest = of_primary(database.held)
         self._name = name
         self._partition = partition
         self._epoch = epoch
@@ -63,8 +66,12 @@ class HeldAggregates:
 
     async def all(self) -> dict[Key, str]:
         """The state of each."""
-        found = self._held.find(self._place, {"shop": 1, "aggregateId": 1, "state": 1})
+        found = self._latest.find(self._place, {"shop": 1, "aggregateId": 1, "state": 1})
         return {(d["shop"], d["aggregateId"]): d["state"] async for d in found}
+
+    async def due(self, key: Key) -> Document | None:
+        """One of them, if it is to be tried again by now."""
+        return await self._latest.find_one({"_id": held_id(self._name, self._partition, key), **_DUE})
 
     async def hold(self, failed: Failed) -> None:
         """Keep that a call failed, and where its aggregate goes on.
@@ -109,13 +116,18 @@ class HeldAggregates:
 
         await self._fenced(write)
 
-    async def free(self, key: Key, head_seq: int) -> None:
-        """A held aggregate has caught up; one that was held again since, for another event, stays.
+    async def free(self, key: Key) -> None:
+        """A held aggregate has caught up.
 
-        Args:
-            head_seq: place of the event for which it was held.
+        Raises:
+            Fenced: another owner has the place.
         """
-        await self._held.delete_one({"_id": held_id(self._name, self._partition, key), "head.seq": head_seq})
+        where = {"_id": held_id(self._name, self._partition, key)}
+
+        async def write(session: AsyncClientSession) -> None:
+            await self._held.delete_one(where, session=session)
+
+        await self._fenced(write)
 
     async def _fenced(self, write: Callable[[AsyncClientSession], Coroutine[None, None, None]]) -> None:
         fence = {"_id": place_id(self._name, self._partition), "epoch": self._epoch}
@@ -132,8 +144,7 @@ class HeldAggregates:
 
 async def due(database: Database, names: Sequence[str]) -> list[Document]:
     """What is to be tried again by now, of these reactions."""
-    times = {"name": {"$in": list(names)}, "state": RETRYING, "$expr": {"$lte": ["$nextAt", "$$NOW"]}}
-    return await database.held.find(times).sort("nextAt").to_list()
+    return await database.held.find({"name": {"$in": list(names)}, **_DUE}).sort("nextAt").to_list()
 
 
 class HeldEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from rushlight.engine import batch as sorting
+from rushlight.engine import sorter as sorting
 from rushlight.errors import Rejected
 from rushlight.events.catalogue import OrderPaid
 from rushlight.events.envelope import Envelope

@@ -11,9 +11,10 @@ from pymongo.errors import AutoReconnect
 from rushlight.bus.appender import Appender
 from rushlight.engine import lanes
 from rushlight.engine import partition as module
-from rushlight.engine.batch import Candidate, Sorter
+from rushlight.engine.batch import Candidate
 from rushlight.engine.commit import Committer, Work
 from rushlight.engine.folding import Folded, Folder
+from rushlight.engine.sorter import Sorter
 from rushlight.events.envelope import Envelope
 from rushlight.settings import Settings
 from rushlight.store.database import Database

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from rushlight.engine.batch import FOLLOWS_PARKED, Arrival, Batch, Sorter
+from rushlight.engine.batch import FOLLOWS_PARKED, Batch
+from rushlight.engine.sorter import Arrival, Sorter
 from rushlight.events.catalogue import Line, OrderCancelled, OrderCreated, OrderPaid, OrderShipped
 from rushlight.events.envelope import Envelope, decode, encode
 from rushlight.events.event import Event

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rushlight.engine.batch import FOLLOWERS, FOLLOWS_PARKED, Aggregate, Batch, Candidate, Outcome, Task, check
+from rushlight.engine.batch import FOLLOWERS, FOLLOWS_PARKED, Aggregate, Batch, Candidate, Outcome, Task
+from rushlight.engine.sorter import check
 from rushlight.errors import Rejected, Unavailable
 from rushlight.events.envelope import decode, now
 from rushlight.failpoints import at

@@ -15,12 +15,13 @@ from pymongo.errors import PyMongoError
 
 from rushlight.bus.broadcast import Broadcaster, Change
 from rushlight.bus.stream import FIRST_ENTRY, Page, StreamReader
-from rushlight.engine.batch import Aggregate, Arrival, Batch, Sorter
+from rushlight.engine.batch import Aggregate, Batch
 from rushlight.engine.commit import Committer, Refused, Work, next_position
 from rushlight.engine.figures import WORK
 from rushlight.engine.folding import Poison
 from rushlight.engine.lanes import Fold, Lanes
 from rushlight.engine.parking import POLL_SECONDS, Errands, Parking
+from rushlight.engine.sorter import Arrival, Sorter
 from rushlight.engine.sweep import Sweep
 from rushlight.errors import Rejected, Retryable, Unavailable
 from rushlight.events.envelope import now

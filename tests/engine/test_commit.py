@@ -26,6 +26,7 @@ from rushlight.store.positions import Position, Positions
 from tests.engine.audit import audit
 from tests.engine.failing import failing
 from tests.engine.shop import Shop
+from tests.engine.wire import wire
 
 PARTITION = 0
 # It is stored, and the answer says that nobody knows.
@@ -194,6 +195,23 @@ async def test_once_whatever_is_answered(fragile: Database) -> None:
         assert owner.position.n == 2 * number + 2
         assert (number, await audit(fragile, events[: 3 * number + 3])) == (number, [])
     await owner.close()
+
+
+async def test_once_though_nobody_hears_of_it(failing_url: str, settings: Settings) -> None:
+    """The answer to a commit that was done gets lost, and to the driver's repeat of it too: it is committed once."""
+    async with wire(failing_url) as between:
+        database = await Database.connect(msgspec.structs.replace(settings, mongo_url=between.url), role="owner")
+        owner = await Owner.claim(database)
+        events = visits(5)
+        for number, event in enumerate(events):
+            between.lose("commitTransaction", number % 3)
+            await owner.commit(event)
+            assert owner.position.n == number + 1
+        assert between.lost == 0 + 1 + 2 + 0 + 1
+        assert await audit(database, events) == []
+        await owner.close()
+        await database.client.drop_database(database.name)
+        await database.close()
 
 
 async def test_a_commit_that_stays_unknown(fragile: Database, monkeypatch: pytest.MonkeyPatch) -> None:

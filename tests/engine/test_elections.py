@@ -12,8 +12,10 @@ from rushlight.settings import Settings
 from rushlight.store.database import Database
 from tests.engine.audit import audit, settled
 from tests.engine.conftest import working
-from tests.engine.replicas import replicas
+from tests.engine.replicas import Replicas, replicas
 from tests.engine.shop import Shop
+
+LEASE_SECONDS = 2.0
 
 
 async def busy(shop: Shop, rounds: int = 10) -> None:
@@ -24,10 +26,23 @@ async def busy(shop: Shop, rounds: int = 10) -> None:
         await asyncio.sleep(0.02)
 
 
+async def without_majority(some: Replicas, shop: Shop) -> None:
+    """Two of three are dead for longer than a lease lasts, and visitors go on all the same."""
+    primary = await asyncio.to_thread(some.primary)
+    for other in some.others(primary):
+        some.kill(other)
+    await shop.visit(20)
+    await asyncio.sleep(2 * LEASE_SECONDS)
+    await shop.visit(20)
+    for other in some.others(primary):
+        some.start(other)
+    await asyncio.to_thread(some.primary)
+
+
 async def test_elections(settings: Settings, appender: Appender, tmp_path: Path) -> None:
-    """Deposed without catching up, killed, and frozen until another was elected: every figure is right in the end."""
+    """Deposed, killed, frozen until another was elected, and alone for long: every figure is right in the end."""
     with replicas(tmp_path / "set") as some:
-        here = msgspec.structs.replace(settings, mongo_url=some.url, lease_ttl_seconds=2.0)
+        here = msgspec.structs.replace(settings, mongo_url=some.url, lease_ttl_seconds=LEASE_SECONDS)
         database = await Database.connect(here, role="test")
         shop = Shop(database, appender, seed=31, loss=0.2)
         async with working(here, count=2):
@@ -44,6 +59,8 @@ async def test_elections(settings: Settings, appender: Appender, tmp_path: Path)
             others = [port for port in some.ports if port != frozen]
             assert await asyncio.to_thread(some.primary) in others
             some.thaw(frozen)
+            await busy(shop)
+            await without_majority(some, shop)
             await busy(shop)
             await settled(database, shop.acknowledged)
         assert await audit(database, shop.acknowledged) == []

@@ -168,6 +168,21 @@ async def test_a_mongodb_that_stumbles(fragile: tuple[Database, Settings], appen
     assert await audit(database, shop.acknowledged) == []
 
 
+async def test_slow_commits(fragile: tuple[Database, Settings], appender: Appender) -> None:
+    """Commits that take longer than a lease lasts, and some that are done after their client gave up: all is right."""
+    database, settings = fragile
+    shop = Shop(database, appender, seed=17, loss=0.2)
+    async with working(settings, count=2):
+        for commands in (["commitTransaction"], ["update", "commitTransaction"]):
+            slow = {"failCommands": commands, "blockConnection": True, "blockTimeMS": 1500}
+            async with failing(database, {"times": 6}, appName="rushlight worker of a test", **slow):
+                await shop.place(20)
+                await shop.go_on(10)
+                await shop.visit(20)
+                await settled(database, shop.acknowledged)
+    assert await audit(database, shop.acknowledged) == []
+
+
 async def test_a_primary_that_steps_down(fragile: tuple[Database, Settings], appender: Appender) -> None:
     """The primary steps down in mid-work and is elected again: workers wait and go on."""
     database, settings = fragile

@@ -7,9 +7,11 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -21,7 +23,8 @@ from rushlight.orders import group_commit
 from rushlight.orders.group_commit import GroupCommit
 from rushlight.settings import Settings
 from rushlight.store.database import Database
-from tests.orders.client import Shop, serving
+from tests.engine.wire import wire
+from tests.orders.client import Shop, insisted, serving
 
 START_SECONDS = 60.0
 Client = MongoClient[dict[str, Any]]
@@ -123,6 +126,43 @@ async def test_an_unknown_change_is_done_once(shop: Shop, how: dict[str, Any]) -
     assert answer.json["refunded"] == "5.00"
     stored = shop.stored(order_id)
     assert (stored["refunded"], stored["emitted"]) == (500, 3)
+
+
+async def test_what_nobody_hears_of_is_done_once(failing: str, settings: Settings) -> None:
+    """Answers to inserts and updates that were done get lost, once and twice: each order is there once, paid once."""
+    here = Settings(mongo_url=failing, database=settings.database)
+    async with wire(failing) as between, serving(msgspec.structs.replace(here, mongo_url=between.url)) as shop:
+        shop.settings = here  # the test looks past the wire
+        for times in (1, 2):
+            between.lose("insert", times)
+            names = [f"o{times}-{n}" for n in range(20)]
+            placed = (insisted(partial(shop.place, key=name, orderId=name)) for name in names)
+            assert {answer.status for answer in await asyncio.gather(*placed)} == {201}
+            for kind in ("pay", "refund"):
+                between.lose("update", 1)
+                done = await insisted(partial(shop.post, f"/orders/{names[0]}/{kind}", {}, key=kind))
+                assert done.status == 200, done.body
+        assert between.lost == 1 + 2 + 2 * 2
+        stored = shop.documents()
+        assert sorted(order["emitted"] for order in stored) == [1] * 38 + [3] * 2
+        assert {(order["paid"], order["refunded"]) for order in stored} == {(0, 0), (2000, 2000)}
+
+
+async def test_what_comes_late_is_done_once(shop: Shop) -> None:
+    """Writes that are done after their answer was 503 are found by a repeat, or find that it was quicker."""
+    slow = {"blockConnection": True, "blockTimeMS": 2500}
+    with fault(shop, 1, failCommands=["insert"], **slow):
+        late = await shop.place(key="k", orderId="o")
+        again = await insisted(partial(shop.place, key="k", orderId="o"))
+    assert (late.status, again.status, len(shop.documents())) == (503, 201, 1)
+    with fault(shop, 1, failCommands=["update"], **slow):
+        late = await shop.post("/orders/o/pay", key="p")
+        again = await insisted(partial(shop.post, "/orders/o/pay", key="p"))
+        assert (late.status, again.status) == (503, 200)
+        refunded = await insisted(partial(shop.post, "/orders/o/refund", {"amount": "5.00"}, key="r"))
+        assert refunded.status == 200
+    stored = shop.stored("o")
+    assert (stored["paid"], stored["refunded"], stored["emitted"], len(stored["operations"])) == (2000, 500, 3, 2)
 
 
 async def test_an_order_that_cannot_be_stored_fails_alone(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from rushlight.bus.appender import Appender
 from rushlight.settings import Settings
@@ -39,6 +40,7 @@ async def without_majority(some: Replicas, shop: Shop) -> None:
     await asyncio.to_thread(some.primary)
 
 
+@pytest.mark.timeout(400)
 async def test_elections(settings: Settings, appender: Appender, tmp_path: Path) -> None:
     """Deposed, killed, frozen until another was elected, and alone for long: every figure is right in the end."""
     with replicas(tmp_path / "set") as some:

@@ -26,6 +26,9 @@ from tests.orders.client import Reply, insisted, serving
 from tests.orders.client import Shop as OrderShop
 
 
+pytestmark = pytest.mark.timeout(400)
+
+
 class Apart(NamedTuple):
     """Two servers, and settings on them."""
 

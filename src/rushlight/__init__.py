@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rushlight.ingest.publisher import EventBus
     from rushlight.projections.projection import Projection
     from rushlight.projections.state import State
+    from rushlight.query.reader import ProjectionReader
     from rushlight.store.outbox import Outbox
 
 _CATALOGUE = """
@@ -60,6 +61,7 @@ _MODULES = {
     "ingest.publisher": "EventBus",
     "projections.projection": "Projection",
     "projections.state": "State",
+    "query.reader": "ProjectionReader",
     "store.outbox": "Outbox",
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names.split()}
@@ -87,6 +89,7 @@ __all__ = [
     "Outbox",
     "PageView",
     "Projection",
+    "ProjectionReader",
     "Purchase",
     "RefundLine",
     "Rejected",

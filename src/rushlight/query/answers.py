@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -51,6 +52,15 @@ class ProductsAnswer(RangeAnswer, kw_only=True):
 
     total: int
     products: list[Product]
+
+
+class ProjectionAnswer(Answer, kw_only=True):
+    """A page of one projection's documents by key, of one generation; ``next`` is the ``after`` of the next page."""
+
+    projection: str
+    generation: int
+    documents: dict[str, Any]
+    next: str | None
 
 
 class FunnelAnswer(RangeAnswer, kw_only=True):

@@ -10,6 +10,7 @@ import pymongo
 from pymongo.errors import ExecutionTimeout, NetworkTimeout, OperationFailure, PyMongoError, WaitQueueTimeoutError
 
 from rushlight.errors import Unavailable
+from rushlight.projections.registry import projections_of
 from rushlight.query.freshness import Freshness
 from rushlight.query.view import Moment, Scope, View
 from rushlight.settings import Settings
@@ -36,13 +37,14 @@ class Figures:
     """Everything that is read in one process goes through one of these.
 
     Attributes:
-        freshness: reads how complete the figures are.
+        freshness: reads how complete the figures are. projections: by name, those of the user's modules among them.
     """
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self.database = database
         self.settings = settings
         self.freshness = Freshness(database)
+        self.projections = projections_of(settings.modules)
         self._ledger = LedgerReader(database)
         self._currencies: set[tuple[str, str, str]] = set()
         self._slots = {lane: asyncio.Semaphore(places) for lane, places in MAX_VIEWS.items()}

@@ -11,6 +11,7 @@ from litestar.exceptions import NotAuthorizedException, NotFoundException
 from litestar.params import JSONBody, PathParameter, QueryParameter, SkipValidation
 
 from rushlight.errors import Rejected
+from rushlight.projections.registry import BUILT_IN
 from rushlight.query import notices as board
 from rushlight.query.answers import (
     CustomerAnswer,
@@ -20,6 +21,7 @@ from rushlight.query.answers import (
     NoticesAnswer,
     ParkedAnswer,
     ProductsAnswer,
+    ProjectionAnswer,
     SeriesAnswer,
     SummaryAnswer,
 )
@@ -29,6 +31,7 @@ from rushlight.query.funnel import funnel
 from rushlight.query.notices import NewNotice, Notice
 from rushlight.query.parked import parked
 from rushlight.query.products import Sort, products
+from rushlight.query.projections import page
 from rushlight.query.sales import Step, check_step, series, summary, warnings
 from rushlight.query.span import Span, parse_span, require_quarters
 from rushlight.query.trail import trail
@@ -43,6 +46,8 @@ MAX_OFFSET = 100_000
 MAX_EVENTS = 500
 MAX_NAME_CHARACTERS = 256
 SHOWN_NOTICES = 50
+MAX_KEY_CHARACTERS = 1024
+MAX_DOCUMENTS = 1000
 BEARER = "bearer "
 
 Reader = NamedDependency[SkipValidation[Figures]]
@@ -188,6 +193,44 @@ async def get_funnel(figures: Reader, start: From = None, end: To = None, shop: 
     return await figures.read(shop, query)
 
 
+@get("/projections/{name:str}", summary="Figures of a projection of your own")
+async def get_projection(
+    figures: Reader,
+    name: Annotated[str, PathParameter(description="The projection's name.", max_length=MAX_NAME_CHARACTERS)],
+    shop: ShopId = DEFAULT_SHOP,
+    prefix: Annotated[
+        str, QueryParameter(name="prefix", max_length=MAX_KEY_CHARACTERS, description="What keys begin with.")
+    ] = "",
+    after: Annotated[
+        str, QueryParameter(name="after", max_length=MAX_KEY_CHARACTERS, description="`next` of the page before.")
+    ] = "",
+    limit: Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_DOCUMENTS)] = 100,
+) -> ProjectionAnswer:
+    """Documents by key (without the shop), those of all partitions merged by the projection itself, in one snapshot of
+    one generation. 503 while its first figures are being built. Rushlight's own projections have routes of their own.
+    """
+    projection = figures.projections.get(name)
+    if projection is None or type(projection) in BUILT_IN:
+        raise NotFoundException(f"no module of the setting modules declares a projection {name!r}")
+
+    async def query(view: View) -> ProjectionAnswer:
+        found = await page(view, projection, prefix=prefix, after=after, limit=limit)
+        return ProjectionAnswer(
+            complete_to=found.complete_to,
+            projection=name,
+            generation=found.generation,
+            documents=msgspec.to_builtins(found.documents, enc_hook=_plain),
+            next=found.next,
+        )
+
+    return await figures.read(_shop(shop), query)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for: BSON's own kinds of numbers, and the rest as text."""
+    return int(value) if isinstance(value, int) else str(value)
+
+
 @get("/ledger", summary="Does every acknowledged event have its place?")
 async def get_ledger(figures: Reader) -> LedgerAnswer:
     """`acknowledged = stored + duplicate + parked + dropped + pending`, each counted by itself, for every source of
@@ -288,6 +331,7 @@ ROUTES = Router(
         get_products,
         get_customer,
         get_funnel,
+        get_projection,
         get_ledger,
         get_events,
         get_parked,

@@ -61,6 +61,7 @@ async def test_a_whole_instance(settings: Settings, launch: Launch) -> None:
                 )
 
             await eventually(all_told)
+            await _leave_a_reaction(database)
             web, shop = await scraped(session, board), await scraped(session, orders)
     finally:
         await database.close()
@@ -73,6 +74,10 @@ async def test_a_whole_instance(settings: Settings, launch: Launch) -> None:
     assert shop.value("rushlight_http_requests_total", part="create", status="201") == 5
     assert shop.value("rushlight_http_requests_total", part="pay", status="404") == 1
     assert shop.value("rushlight_orders_outbox") == 0
+    assert web.value("rushlight_reaction_pending_events", reaction="mail") == 15
+    assert web.value("rushlight_reaction_handled_total", reaction="mail") == 2 * settings.partitions
+    assert web.value("rushlight_reaction_held_aggregates", reaction="mail", state="parked") == 1
+    assert web.value("rushlight_reaction_workers", reaction="mail") == 0
     kinds = {**web.kinds, **shop.kinds}
     assert kinds.items() <= documented().items()
     missing = documented().keys() - kinds.keys()
@@ -83,6 +88,16 @@ async def test_a_whole_instance(settings: Settings, launch: Launch) -> None:
         "rushlight_relay_heartbeat_age_seconds",
     }
     assert key not in str(web)
+
+
+async def _leave_a_reaction(database: Database) -> None:
+    """The documents of one that ran a while ago, and that no worker has any more."""
+    places = [
+        {"_id": f"mail/{p:02d}", "name": "mail", "p": p, "seq": 0, "epoch": 1, "owner": None, "handled": 2}
+        for p in range(8)
+    ]
+    await database.reactions.insert_many(places)
+    await database.held.insert_one({"_id": "mail/00/default/A-1", "name": "mail", "p": 0, "state": "parked"})
 
 
 async def test_behind_without_workers(settings: Settings, launch: Launch) -> None:

@@ -25,6 +25,7 @@ from rushlight.store.outstanding import count_orders
 from rushlight.store.pace import Pace
 from rushlight.store.positions import FIRST_ENTRY, Position
 from rushlight.store.relayed import RELAY
+from rushlight.store.subscriptions import standings
 
 MONGODB_SECONDS = 2.0
 REDIS_SECONDS = 1.0
@@ -78,6 +79,7 @@ class InstanceFigures:
                 await self._read_leases(exposition, present)
                 await self._read_logs(exposition, present)
                 await self._read_parked(exposition)
+                await self._read_reactions(exposition)
             exposition.add("rushlight_mongodb_up", 1)
         except PyMongoError:
             exposition.add("rushlight_mongodb_up", 0)
@@ -146,6 +148,14 @@ class InstanceFigures:
             parked[counter["p"]] = parked.get(counter["p"], 0) + counter.get("parked", 0) + counter.get("unreadable", 0)
         for partition, count in sorted(parked.items()):
             exposition.add("rushlight_parked_events", count, partition=str(partition))
+
+    async def _read_reactions(self, exposition: Exposition) -> None:
+        for one in (await standings(self._database))[:MAX_NAMES]:
+            exposition.add("rushlight_reaction_pending_events", one.pending, reaction=one.name)
+            exposition.add("rushlight_reaction_handled_total", one.handled, reaction=one.name)
+            exposition.add("rushlight_reaction_held_aggregates", one.retrying, reaction=one.name, state="retrying")
+            exposition.add("rushlight_reaction_held_aggregates", one.parked, reaction=one.name, state="parked")
+            exposition.add("rushlight_reaction_workers", one.workers, reaction=one.name)
 
     async def _read_ledger(self, exposition: Exposition) -> None:
         try:

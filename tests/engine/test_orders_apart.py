@@ -25,7 +25,6 @@ from tests.engine.shop import Shop
 from tests.orders.client import Reply, insisted, serving
 from tests.orders.client import Shop as OrderShop
 
-
 pytestmark = pytest.mark.timeout(400)
 
 

@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 from rushlight.errors import RushlightError, Unavailable
 from rushlight.local import binaries
 from rushlight.local.process import spawn
-from rushlight.orders import group_commit
+from rushlight.orders import group_commit, service
 from rushlight.orders.group_commit import GroupCommit
 from rushlight.settings import Settings
 from rushlight.store.database import Database
@@ -177,6 +177,18 @@ async def test_an_order_that_cannot_be_stored_fails_alone(settings: Settings) ->
     assert await database.orders.count_documents({}) == 4
     await commit.close()
     await database.close()
+
+
+async def test_too_many_changes_are_refused_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads and changes that wait for the database have their bound too, and nothing was done beyond it."""
+    async with serving(settings) as shop:
+        await shop.place(orderId="o")
+        with monkeypatch.context() as patched:
+            patched.setattr(service, "MAX_WAITING", 0)
+            answers = [await shop.post("/orders/o/pay"), await shop.get("/orders/o")]
+            assert [(answer.status, answer.error["code"]) for answer in answers] == [(503, "unavailable")] * 2
+            assert {answer.headers["retry-after"] for answer in answers} == {"1"}
+        assert (await shop.post("/orders/o/pay")).status == 200
 
 
 async def test_a_full_queue_refuses_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from random import uniform
 from typing import NamedTuple
@@ -19,7 +21,7 @@ import pymongo
 from pymongo.errors import PyMongoError
 
 from rushlight.bus.appender import Appender
-from rushlight.errors import Conflict, Rejected, Retryable
+from rushlight.errors import Conflict, Rejected, Retryable, Unavailable
 from rushlight.events.catalogue import Item, OrderCreated, Purchase
 from rushlight.events.envelope import now
 from rushlight.events.event import Event
@@ -34,6 +36,8 @@ from rushlight.store.outbox import Outbox
 
 MAX_PURCHASE_ITEMS = 200
 RETRY_PAUSE_SECONDS = 0.01
+# Beside the queue of new orders: reads and changes that wait for the database, each for the deadline at most.
+MAX_WAITING = 4000
 
 
 class NotFound(Rejected):
@@ -62,6 +66,7 @@ class OrderService:
         self._appender = appender
         self._commit = GroupCommit(orders)
         self._nonce, self._requests = secrets.token_hex(8), 0
+        self._waiting = 0
 
     async def create(self, body: bytes, key: str | None) -> Answer:
         """Place an order.
@@ -85,10 +90,10 @@ class OrderService:
 
         Raises:
             NotFound: there is none.
-            Retryable: the database does not answer.
+            Retryable: the database does not answer. Unavailable: too many wait for it.
         """
         try:
-            with pymongo.timeout(DEADLINE_SECONDS):
+            with self._place(), pymongo.timeout(DEADLINE_SECONDS):
                 return Answer(view(await self._read(order_id)))
         except PyMongoError as error:
             raise Retryable(f"the database does not answer: {error}") from error
@@ -107,7 +112,12 @@ class OrderService:
             NotFound: no such order. Rejected: the request is wrong.
             Conflict: the order's state forbids it, or (code ``key_reuse``) the key came with another body.
             Retryable: the deadline passed; whether it was done is unknown.
+            Unavailable: too many wait for the database; nothing was done.
         """
+        with self._place():
+            return await self._change(order_id, kind, body, key, decide)
+
+    async def _change(self, order_id: str, kind: str, body: bytes, key: str | None, decide: Decision) -> Answer:
         reference = _derived(order_id, kind, key) if key else secrets.token_hex(14)
         mark: Document = {"ref": reference, "key": key, "hash": _hash(body)} if key else {"ref": reference}
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -132,6 +142,17 @@ class OrderService:
                 doubtful, last = doubtful or writing, str(error)
             await asyncio.sleep(uniform(0, RETRY_PAUSE_SECONDS))
         raise Retryable(f"the order may or may not have been changed: {last}")
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Take one of the places of those who wait for the database."""
+        if self._waiting >= MAX_WAITING:
+            raise Unavailable("too many requests are waiting for the database; nothing was done")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     async def ready(self) -> bool:
         """Whether the database answers."""

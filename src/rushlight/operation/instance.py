@@ -177,8 +177,12 @@ class InstanceFigures:
                 for partition in range(self._partitions):
                     count = await count_orders(self._database.orders, {"outbox.p": partition})
                     exposition.add("rushlight_outbox_orders", count, partition=str(partition))
+        except PyMongoError:
+            pass  # orders may live in another MongoDB; how complete figures are is told all the same
+        try:
+            with pymongo.timeout(MONGODB_SECONDS):
                 complete = await self._figures.freshness.read()
-        except PyMongoError:  # orders may live in another MongoDB
+        except PyMongoError:
             return
         for name, moment in (("money", complete.money), ("behaviour", complete.behaviour)):
             age = max(0.0, (present - moment).total_seconds())

@@ -136,11 +136,12 @@ class WriteAheadLog:
         return self._stored_bytes + self._queued_bytes
 
     def trouble(self, priority: int) -> str | None:
-        """Why events of this priority would be refused now; None when they would not."""
+        """Why a large event of this priority would be refused now; None when it would not."""
         # For a while: whoever is sent nothing any more because of it would never find out that the disk is well again.
         if self._refused and time.monotonic() - self._refused_at < REFUSED_SECONDS:
             return self._refused
-        if self.size + MIN_SEGMENT_BYTES // 16 > limit_bytes(self.cap_bytes, priority):
+        largest = min(MIN_SEGMENT_BYTES, self.cap_bytes // SEGMENTS_PER_CAP)
+        if self.size + largest > limit_bytes(self.cap_bytes, priority):
             return f"the write-ahead log is full ({self.size >> 20} of {self.cap_bytes >> 20} MiB)"
         return None
 

@@ -57,11 +57,12 @@ async def test_a_whole_instance(settings: Settings, launch: Launch) -> None:
                     and web.total("rushlight_commit_events_total") == 15
                     and web.total("rushlight_wal_pending_events") == 0
                     and web.total("rushlight_outbox_orders") == 0
+                    and web.total("rushlight_reaction_pending_events") == 15
                     and len(web.labels("rushlight_lease_owner", "worker")) == 2
                 )
 
-            await eventually(all_told)
             await _leave_a_reaction(database)
+            await eventually(all_told)
             web, shop = await scraped(session, board), await scraped(session, orders)
     finally:
         await database.close()

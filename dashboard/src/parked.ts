@@ -33,14 +33,15 @@ export class ParkedTile {
     this.#rows.render(parked.aggregates);
     const hidden = parked.total - parked.aggregates.length;
     const rest = need(document, "#parked-rest");
-    put(rest, hidden > 0 ? `and ${formatCount(hidden)} more: rushlight parked list` : "rushlight parked list says more");
+    put(rest, hidden > 0 && !parked.more ? `and ${formatCount(hidden)} more: rushlight parked list` : "rushlight parked list says more");
   }
 }
 
 /** How much is set aside, in words. */
-export function countOf({ events, total, unreadable }: Parked): string {
+export function countOf({ events, more, total, unreadable }: Parked): string {
   const parts = [];
-  if (events > 0) parts.push(`${plural(events, "event", "events")} of ${plural(total, "order or visitor", "orders or visitors")}`);
+  if (more) parts.push(`More than ${formatCount(events)} events`);
+  else if (events > 0) parts.push(`${plural(events, "event", "events")} of ${plural(total, "order or visitor", "orders or visitors")}`);
   if (unreadable > 0) parts.push(`${plural(unreadable, "record", "records")} that cannot be read`);
   return parts.join(", ");
 }

@@ -89,6 +89,8 @@ export interface Notice {
 /** Events that could not be processed, the oldest aggregates, and records that nobody could read. */
 export interface Parked {
   events: number;
+  /** There are more than these, which were not counted. */
+  more: boolean;
   total: number;
   aggregates: { aggregateId: string; events: number; since: Instant; reason: string }[];
   unreadable: number;

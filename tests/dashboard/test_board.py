@@ -95,13 +95,16 @@ def test_what_is_parked(page: Page, gateway: Gateway) -> None:
     expect(page.locator("#verdict")).to_contain_text("Balanced")
     expect(page.locator("#parked")).to_be_hidden()
     waiting = {"aggregateId": HOSTILE, "events": 2, "since": moment(7500), "reason": HOSTILE}
-    gateway.send(parked={"events": 4, "total": 3, "aggregates": [waiting], "unreadable": 1})
+    parked = {"events": 4, "more": False, "total": 3, "aggregates": [waiting], "unreadable": 1}
+    gateway.send(parked=parked)
     expect(page.locator("#parked-count")).to_have_text("4 events of 3 orders or visitors, 1 record that cannot be read")
     expect(page.locator("#parked .id")).to_have_text(HOSTILE)
     expect(page.locator("#parked .what")).to_have_text("2 events, for 2 h 05 min")
     expect(page.locator("#parked .reason")).to_have_text(HOSTILE)
     expect(page.locator("#parked-rest")).to_have_text("and 2 more: rushlight parked list")
     expect(page.locator("body img, body script")).to_have_count(0)
+    gateway.send(parked=parked | {"events": 20_000, "more": True, "unreadable": 0})
+    expect(page.locator("#parked-count")).to_have_text("More than 20,000 events")
     gateway.send(parked=None)
     expect(page.locator("#parked")).to_be_hidden()
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rushlight.query.api import build
+from rushlight.query.parked import parked
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 from tests.query.world import client
@@ -65,6 +66,13 @@ async def test_what_is_parked(database: Database, settings: Settings) -> None:
         assert (limited["total"], len(limited["aggregates"]), len(limited["unreadable"])) == (2, 1, 1)
         other = (await http.get("/api/v1/parked?shop=other")).json()
         assert [each["aggregateId"] for each in other["aggregates"]] == ["v-3"]
+
+
+async def test_a_bounded_look(database: Database) -> None:
+    """A board that looks at some of the events only counts no more than these."""
+    await fill(database)
+    found = await parked(database, "default", limit=5, at_most=2)
+    assert (found.events, found.total, found.aggregates[0].reason) == (2, 1, "first")
 
 
 async def test_one_aggregate(database: Database, settings: Settings) -> None:

@@ -32,6 +32,8 @@ LATEST_ORDERS = 12
 TOP_PRODUCTS = 10
 LATEST_NOTICES = 5
 SHOWN_PARKED = 5
+# Counting more of them would take longer than a board may wait.
+COUNTED_PARKED = 20_000
 SLOW_INTERVAL_SECONDS = 0.9
 PRODUCTS_SHARE = 0.05
 PRESENCE_SHARE = 0.03
@@ -154,8 +156,10 @@ class Painter:
         return await latest(view.database, self._shop, LATEST_NOTICES, view.session)
 
     async def _set_aside(self, view: View) -> Aside | None:
-        found = await parked(view.database, self._shop, limit=SHOWN_PARKED, session=view.session)
-        return Aside.of(found) if found.total or found.unreadable_total else None
+        some: dict[str, Any] = {"limit": SHOWN_PARKED, "at_most": COUNTED_PARKED}
+        found = await parked(view.database, self._shop, **some, session=view.session)
+        more = found.events == COUNTED_PARKED
+        return Aside.of(found, more=more) if found.total or found.unreadable_total else None
 
     def _rate(self, present: datetime) -> Rate:
         """Events stored a second, over the last five."""

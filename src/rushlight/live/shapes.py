@@ -80,15 +80,20 @@ class AsideAggregate(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Aside(msgspec.Struct, kw_only=True):
-    """What is parked: how many events, of how many aggregates, and the oldest of these; records nobody could read."""
+    """What is parked: how many events, of how many aggregates, and the oldest of these; records nobody could read.
+
+    Attributes:
+        more: there are more events than these, which were not counted.
+    """
 
     events: int
+    more: bool
     total: int
     aggregates: list[AsideAggregate]
     unreadable: int
 
     @classmethod
-    def of(cls, found: Parked) -> Aside:
+    def of(cls, found: Parked, *, more: bool) -> Aside:
         """The part that a board has room for."""
         shown = [
             AsideAggregate(
@@ -96,4 +101,10 @@ class Aside(msgspec.Struct, kw_only=True):
             )
             for each in found.aggregates
         ]
-        return cls(events=found.events, total=found.total, aggregates=shown, unreadable=found.unreadable_total)
+        return cls(
+            events=found.events,
+            more=more,
+            total=found.total,
+            aggregates=shown,
+            unreadable=found.unreadable_total,
+        )

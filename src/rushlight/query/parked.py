@@ -81,27 +81,25 @@ class Parked(msgspec.Struct, rename="camel", kw_only=True):
 
 
 async def parked(
-    database: Database, shop: str, *, aggregate: str | None = None, limit: int, session: Any = None
+    database: Database,
+    shop: str,
+    *,
+    aggregate: str | None = None,
+    limit: int,
+    at_most: int | None = None,
+    session: Any = None,
 ) -> Parked:
     """Look at what is parked.
 
     Args:
         aggregate: only this one, with its events. limit: of aggregates, of events and of unreadable records.
+        at_most: look at no more parked events than this; if there are as many as that there may be more.
 
     Raises:
         PyMongoError: MongoDB does not answer.
     """
-    events, total, aggregates = await _aggregates(database, shop, aggregate, limit, session)
-    unreadable: list[UnreadableRecord] = []
-    count = 0
-    if aggregate is None:
-        for kind, more, hint in (("parked", {"aggregateId": None}, "queue"), ("unreadable", {}, "unreadable")):
-            match: Document = {"kind": kind, "place": {"$gte": 0}, **more}
-            count += await database.outcomes.count_documents(match, hint=hint, session=session)
-            found = database.outcomes.find(match, {"event": 0}, hint=hint, session=session).sort("place", 1)
-            room = limit - len(unreadable)
-            if room > 0:
-                unreadable += [_unreadable(Held.of(document)) async for document in found.limit(room)]
+    events, total, aggregates = await _aggregates(database, shop, aggregate, limit, at_most, session)
+    count, unreadable = (0, []) if aggregate is not None else await _unreadable(database, limit, session)
     queue = []
     if aggregate is not None:
         queue = [_event(held) for held in await Records(database).of_aggregate(shop, aggregate, limit, session)]
@@ -116,7 +114,7 @@ async def parked(
 
 
 async def _aggregates(
-    database: Database, shop: str, aggregate: str | None, limit: int, session: Any
+    database: Database, shop: str, aggregate: str | None, limit: int, at_most: int | None, session: Any
 ) -> tuple[int, int, list[ParkedAggregate]]:
     match: Document = {"kind": "parked", "shop": shop, "aggregateId": aggregate or {"$exists": True}}
     first = {name: {"$first": f"${name}"} for name in ("reason", "attempts")}
@@ -133,12 +131,13 @@ async def _aggregates(
     pipeline: list[Document] = [
         {"$match": match},
         {"$sort": {"aggregateId": 1, "place": 1}},
+        *([{"$limit": at_most}] if at_most is not None else []),
         {"$project": dict.fromkeys(FIELDS, 1)},
         {"$group": group},
         {"$set": {name: {"$slice": [f"${name}", MAX_NAMES]} for name in ("names", "sources")}},
         {"$facet": {"sums": [{"$group": sums}], "first": [{"$sort": {"since": 1, "_id": 1}}, {"$limit": limit}]}},
     ]
-    rows = await (await database.outcomes.aggregate(pipeline, hint="queue", session=session)).to_list()
+    rows = await (await database.outcomes.aggregate(pipeline, hint="waiting", session=session)).to_list()
     found = rows[0] if rows else {"sums": [], "first": []}
     counted = found["sums"][0] if found["sums"] else {"events": 0, "total": 0}
     return counted["events"], counted["total"], [_aggregate(row) for row in found["first"]]
@@ -157,7 +156,22 @@ def _aggregate(row: Document) -> ParkedAggregate:
     )
 
 
-def _unreadable(held: Held) -> UnreadableRecord:
+async def _unreadable(database: Database, limit: int, session: Any) -> tuple[int, list[UnreadableRecord]]:
+    count, records = 0, list[UnreadableRecord]()
+    kinds: list[tuple[Document, str]] = [
+        ({"kind": "parked", "shop": None, "aggregateId": None}, "waiting"),
+        ({"kind": "unreadable"}, "unreadable"),
+    ]
+    for kind, hint in kinds:
+        match = {**kind, "place": {"$gte": 0}}
+        count += await database.outcomes.count_documents(match, hint=hint, session=session)
+        if room := limit - len(records):
+            found = database.outcomes.find(match, {"event": 0}, hint=hint, session=session).sort("place", 1).limit(room)
+            records += [_record(Held.of(document)) async for document in found]
+    return count, records
+
+
+def _record(held: Held) -> UnreadableRecord:
     return UnreadableRecord(
         origin=held.origin,
         since=held.at,

@@ -82,10 +82,10 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="parked",
             partialFilterExpression={"kind": "parked"},
         ),
-        # Each aggregate's parked events in the order in which they are retried.
+        # Each aggregate's parked events in the order in which they are retried; without a shop what cannot be read.
         IndexModel(
-            [("aggregateId", ASCENDING), ("place", ASCENDING)],
-            name="queue",
+            [("shop", ASCENDING), ("aggregateId", ASCENDING), ("place", ASCENDING)],
+            name="waiting",
             partialFilterExpression={"kind": "parked"},
         ),
         # Versions that were given up have their terminal record as well.

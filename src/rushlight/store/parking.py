@@ -105,7 +105,7 @@ class Records:
             more behind them.
         """
         match = _of_aggregate(partition, shop, aggregate_id)
-        cursor = self._outcomes.find(match, hint="queue", batch_size=FETCH_RECORDS).sort("place", 1)
+        cursor = self._outcomes.find(match, hint="waiting", batch_size=FETCH_RECORDS).sort("place", 1)
         queue: list[Held] = []
         size = 0
         async with cursor:
@@ -120,12 +120,12 @@ class Records:
     async def count(self, partition: int, shop: str, aggregate_id: str) -> int:
         """How many parked events an aggregate has."""
         match = _of_aggregate(partition, shop, aggregate_id)
-        return await self._outcomes.count_documents(match, hint="queue")
+        return await self._outcomes.count_documents(match, hint="waiting")
 
     async def of_aggregate(self, shop: str, aggregate_id: str, limit: int, session: Any = None) -> list[Held]:
         """The parked events of an aggregate that come first, in their order, wherever they lie."""
         match: Document = {"kind": "parked", "aggregateId": aggregate_id, "shop": shop}
-        found = self._outcomes.find(match, hint="queue", session=session).sort("place", 1).limit(limit)
+        found = self._outcomes.find(match, hint="waiting", session=session).sort("place", 1).limit(limit)
         return [Held.of(document) async for document in found]
 
     async def whereabouts(self, shop: str, aggregate_ids: Sequence[str] | None) -> list[tuple[int, str]]:
@@ -140,13 +140,13 @@ class Records:
             {"$group": {"_id": {"p": "$p", "aggregate": "$aggregateId"}, "at": {"$min": "$at"}}},
             {"$sort": {"at": 1, "_id": 1}},
         ]
-        rows = await self._outcomes.aggregate(pipeline, hint="queue")
+        rows = await self._outcomes.aggregate(pipeline, hint="waiting")
         return [(row["_id"]["p"], row["_id"]["aggregate"]) async for row in rows]
 
     async def unreadable(self) -> list[Held]:
         """What orders acknowledged and nobody could read."""
-        match: Document = {"kind": "parked", "aggregateId": None}
-        found = self._outcomes.find(match, {"event": 0}, hint="queue").sort("place", 1)
+        match: Document = {"kind": "parked", "shop": None, "aggregateId": None}
+        found = self._outcomes.find(match, {"event": 0}, hint="waiting").sort("place", 1)
         return [Held.of(document) async for document in found]
 
     async def unreadable_of(self, partition: int, order_id: str) -> str | None:

@@ -20,6 +20,7 @@ from rushlight.engine.rebuild import Progress, Stopped, discard, rebuild
 from rushlight.engine.worker import Worker
 from rushlight.errors import Conflict
 from rushlight.events.envelope import Envelope
+from rushlight.events.event import Event
 from rushlight.projections.behaviour import Behaviour
 from rushlight.projections.money import Money
 from rushlight.projections.projection import Projection
@@ -426,6 +427,61 @@ async def test_what_was_given_up_is_deleted_after_a_crash_too(
     async with working(brisk):
         await until_only_live(database)
     assert not await database.positions.find_one({"projections.money_1": {"$exists": True}})
+
+
+def _in_kilograms(payload: dict[str, Any]) -> dict[str, Any]:
+    return {"parcelId": payload["parcelId"], "grams": round(1000 * payload["kilograms"])}
+
+
+class _Weighed(Event, name="test_weighed", schema=2, upcasters={1: _in_kilograms}):
+    parcel_id: str
+    grams: int
+
+
+class _Weights(Projection):
+    name = "weights"
+    events = frozenset({"test_weighed"})
+
+    def fold(self, state: State, event: Envelope) -> None:
+        """Sum the grams; it knows only the present schema."""
+        assert event.schema == 2
+        state.add(f"{event.shop}/all", {"grams": event.payload["grams"]})
+
+
+async def test_older_schemas_are_folded_as_the_present_one(
+    database: Database, appender: Appender, brisk: Settings
+) -> None:
+    """In commits and in a rebuild; the journal keeps what came, and what has no way up or is newer is parked."""
+    shop = Shop(database, appender, seed=62)
+
+    def weighed(number: int, schema: int, payload: dict[str, Any]) -> Envelope:
+        event = shop.seen(f"p-{number}", name="test_weighed", schema=schema)
+        event.payload = {"parcelId": f"p-{number}", **payload}
+        return event
+
+    old = [weighed(number, 1, {"kilograms": 0.5 + number}) for number in range(4)]
+    new = [weighed(4, 2, {"grams": 7})]
+    bad = [weighed(5, 1, {}), weighed(6, 3, {"tons": 1})]
+    expected = 500 + 1500 + 2500 + 3500 + 7
+
+    async def total() -> int:
+        found = database.projection("weights").find(
+            {"_id": {"$regex": f"^{(await live_generations(database))['weights']}/"}}
+        )
+        return sum([document["grams"] async for document in found])
+
+    async with working(brisk, *OURS, _Weights()):
+        await shop.send([*old, *new, *bad])
+        await settled(database, shop.acknowledged)
+        await eventually(lambda: _reads(database, "weights", 1))
+        assert await total() == expected
+        assert (await rebuild(database, _Weights())).generation == 2
+        assert await total() == expected
+    stored = await database.journal.find({"eventName": "test_weighed"}).to_list()
+    assert sorted(document["schema"] for document in stored) == [1, 1, 1, 1, 2]
+    assert {document["payload"].get("kilograms") for document in stored} == {0.5, 1.5, 2.5, 3.5, None}
+    parked = await database.outcomes.find({"kind": "parked"}).to_list()
+    assert {document["aggregateId"] for document in parked} == {"p-5", "p-6"}
 
 
 def _returning(condition: Callable[[], bool]) -> Callable[[], Any]:

@@ -181,8 +181,7 @@ def _ledger(told: Told, verified: tuple[Ledger, list[str]]) -> list[str]:
         wrong.append(f"L silent logs: {ledger.unreachable}")
     if ledger.total.pending:
         wrong.append(f"C pending: {ledger.total.pending}")
-    claims = Counter(claim.sent.source for claim in told.claims.values() if claim.outcome == "accepted")
-    for source, count in claims.items():
+    for source, count in told.answered().items():
         counted = ledger.sources[source].acknowledged if source in ledger.sources else 0
         if counted < count:
             wrong.append(f"L {source}: {counted} acknowledged in the ledger, {count} answered to senders")

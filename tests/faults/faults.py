@@ -240,7 +240,7 @@ async def _damaged(world: World, dice: random.Random) -> AsyncIterator[None]:
         size = path.stat().st_size
         with path.open("r+b") as file:
             file.seek(size // 2)
-            file.write(b"\0garbage\r\n*3\r\n$x" * 8)
+            file.write(b"\0garbage\r\n*3\r\n$x" * 500)
 
     await world.restarted("valkey", damage)
     yield

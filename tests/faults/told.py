@@ -44,6 +44,10 @@ class Told:
         """Requests of which nobody was told what became of them."""
         return self.sent - self.accepted - self.refused
 
+    def answered(self) -> Counter[str]:
+        """How many events were acknowledged, by source."""
+        return Counter(claim.sent.source for claim in self.claims.values() if claim.outcome == "accepted")
+
     @classmethod
     def of(cls, told: Iterable[Entry]) -> Told:
         """Fold entries."""

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,15 @@ class Trial:
         with contextlib.suppress(PyMongoError):
             await self._found(told)
             expected = told.figures("orders")
-            if not agrees(expected, self.watcher.currencies):
+            if self._shows_all() and not agrees(expected, self.watcher.currencies):
                 return False
             summary = await self.world.get(self._http, f"/api/v1/summary?{span()}")
             return summary is not None and agrees(expected, summary["currencies"])
         return False
+
+    def _shows_all(self) -> bool:
+        """Whether today's figures, which the board shows, are all that there are."""
+        return datetime.now(UTC).date() == self.world.day
 
     async def _found(self, told: Told) -> None:
         """Note of the requests without an answer whether they were carried out."""
@@ -134,17 +139,19 @@ class Trial:
         if doubtful:
             look(told, await self._database.journal.find({"aggregateId": {"$in": doubtful}}).to_list(), [])
 
-    async def settled(self) -> None:
-        """Wait until nothing is pending, and nothing stands in the way of counting.
+    async def settled(self, *, all_answered: bool = True) -> None:
+        """Wait until the ledger, read from now on, says that nothing is pending, and that its books agree.
+
+        Args:
+            all_answered: wait also until it knows of all that was answered to senders.
 
         Raises:
-            TimeoutError: something does.
+            TimeoutError: it does not.
         """
+        now = datetime.now(UTC)
+        answered = Told.read(self.diary).answered() if all_answered else Counter[str]()
         async with asyncio.timeout(SETTLE_SECONDS):
-            while True:
-                ledger = await self.world.get(self._http, "/api/v1/ledger")
-                if ledger and ledger["balanced"] and not ledger["total"]["pending"] and not ledger.get("unreachable"):
-                    return
+            while not _settled(await self.world.get(self._http, "/api/v1/ledger"), now, answered):  # noqa: ASYNC110
                 await asyncio.sleep(POLL_SECONDS)
 
     async def ledger(self) -> dict[str, Any]:
@@ -170,7 +177,9 @@ class Trial:
         """The whole verdict as of now."""
         told = Told.read(self.diary)
         summary = await self.world.get(self._http, f"/api/v1/summary?{span()}")
-        said = {"query API": (summary or {}).get("currencies", {}), "board": self.watcher.currencies}
+        said = {"query API": (summary or {}).get("currencies", {})}
+        if self._shows_all():
+            said["board"] = self.watcher.currencies
         return [
             *await check(told, self._database, said),
             *self.audit.wrong,
@@ -213,6 +222,15 @@ async def trial(world: World, diary: Path, *, seed: int, pause: float = 0.25, **
         await one.close()
         await book.close()
         await database.close()
+
+
+def _settled(ledger: dict[str, Any] | None, since: datetime, answered: Counter[str]) -> bool:
+    """Whether a ledger read later than this knows of all that was answered, and all of it has ended."""
+    if ledger is None or not ledger["balanced"] or ledger["total"]["pending"] or ledger.get("unreachable"):
+        return False
+    sources = ledger["sources"]
+    known = all(name in sources and sources[name]["acknowledged"] >= count for name, count in answered.items())
+    return known and datetime.fromisoformat(ledger["asOf"]) > since
 
 
 def _net(figures: Counter[str]) -> int:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -30,6 +31,9 @@ SERVERS = ("valkey", "mongod")
 PATIENCE_SECONDS = 90.0
 POLL_SECONDS = 0.05
 CALL_SECONDS = 2.0
+ROLES = {"web": "web", "orders": "orders", "workers": "worker"}
+PARTS = ("servers", *ROLES)
+PATCHES = Path(__file__).with_name("patches")
 LINKS = {
     "web-valkey": "valkey",
     "web-mongod": "mongod",
@@ -45,8 +49,8 @@ class World:
     """One installation.
 
     Attributes:
-        servers, web, orders, workers: the parts. network: what lies between.
-        settings: with addresses that lead straight to the servers.
+        servers, parts: the parts. network: what lies between.
+        settings: with addresses that lead straight to the servers. day: on which it began (UTC).
     """
 
     def __init__(
@@ -63,8 +67,9 @@ class World:
         sockets = {"valkey": _path_of(self.servers.redis_url), "mongod": _path_of(self.servers.mongo_url)}
         self.network = Network({link: sockets[server] for link, server in LINKS.items()})
         self.parts: dict[str, Instance] = {"servers": self.servers}
-        for part, role in (("web", "web"), ("orders", "orders"), ("workers", "worker")):
+        for part, role in ROLES.items():
             self.start(part, role)
+        self.day = datetime.now(UTC).date()
         self.settings = Settings(
             data=str(base / "direct"), redis_url=self.servers.redis_url, mongo_url=self.servers.mongo_url
         )
@@ -75,8 +80,13 @@ class World:
             make_key(self.servers, "secret"),
         )
 
-    def start(self, part: str, role: str, port: int = 0) -> Instance:
-        """Start a part, for the first time or again."""
+    def start(self, part: str, role: str, port: int = 0, patch: str = "") -> Instance:
+        """Start a part, for the first time or again.
+
+        Args:
+            port: where it listens; 0: anywhere.
+            patch: a folder of `tests/faults/patches`, which changes its processes before they run.
+        """
         settings = Settings(
             data=str(self.base / part),
             port=port,
@@ -84,8 +94,29 @@ class World:
             mongo_url=f"mongodb://{self.network.address(f'{part}-mongod')}/?directConnection=true",
             **self._common,
         )
-        self.parts[part] = self._launch(part, settings, role)
+        with _patched(patch):
+            self.parts[part] = self._launch(part, settings, role)
         return self.parts[part]
+
+    def replace(self, part: str, patch: str = "") -> None:
+        """Stop a part in good order and start it again where it was, patched."""
+        self._launched[part].stop()
+        self.start(part, ROLES[part], self.parts[part].settings.port, patch)
+
+    def crash(self) -> None:
+        """Everything is gone at once, as when the machine is switched off: supervisors, roles and servers."""
+        for part in PARTS:
+            self._launched[part].kill()
+        for part in PARTS:
+            for pid in self.parts[part].children.values():
+                wait(partial(_is_gone, pid))
+
+    def revive(self) -> None:
+        """Start everything again on the same directories and addresses."""
+        ports = {part: self.parts[part].settings.port for part in ROLES}
+        self.servers = self.parts["servers"] = self._launch("servers", self._launched["servers"].settings)
+        for part, role in ROLES.items():
+            self.start(part, role, ports[part])
 
     def _launch(self, part: str, settings: Settings, *roles: str) -> Instance:
         self._launched[part] = Launched(settings, roles)
@@ -190,6 +221,30 @@ def rss_bytes(pid: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+@contextmanager
+def _patched(patch: str) -> Iterator[None]:
+    """Processes that are started inside import a ``sitecustomize`` of ours first."""
+    if not patch:
+        yield
+        return
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PATCHES / patch), before]))
+    try:
+        yield
+    finally:
+        if before:
+            os.environ["PYTHONPATH"] = before
+        else:
+            del os.environ["PYTHONPATH"]
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def wait(condition: Callable[[], object], patience_seconds: float = PATIENCE_SECONDS) -> None:

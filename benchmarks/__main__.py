@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import crash, footprint, journey, live, load, order, outage
+from benchmarks import crash, footprint, journey, live, load, order, outage, redis_faults
 from benchmarks.processes import BenchmarkError
 
 
@@ -40,7 +40,7 @@ def _order(data: Path, options: argparse.Namespace) -> Path:
 
 
 def _outage(data: Path, options: argparse.Namespace) -> Path:
-    return outage.run(data, options.pairs, options.seconds)
+    return outage.run(data, options.pairs, options.outage_seconds, options.faults.split(","))
 
 
 def _crash(data: Path, options: argparse.Namespace) -> Path:
@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--connections", default="1,16,64", help="comma-separated")
     group.add_argument("--visitors", action="store_true", help="orders name their visitor (two events an order)")
     group.add_argument("--idempotency-keys", action="store_true", help="each order has an Idempotency-Key")
-    group.add_argument("--pairs", type=int, default=12, help="healthy and Redis-stopped runs, interleaved")
+    group.add_argument("--pairs", type=int, default=12, help="rounds of healthy runs and each fault, interleaved")
+    group.add_argument("--outage-seconds", type=int, default=2, help="of load in each run of outage")
+    group.add_argument("--faults", default=",".join(redis_faults.FAULTS), help="comma-separated, of outage")
     group = parser.add_argument_group("crash")
     group.add_argument("--crashes", type=int, default=3, help="of each part of each system")
     group.add_argument("--crash-seconds", type=int, default=8, help="of load around each crash")

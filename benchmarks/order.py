@@ -6,7 +6,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ class Scenario(NamedTuple):
     name: str
     side: Side
     redis_stopped: bool = False
+    fault: Callable[[], contextlib.AbstractContextManager[None]] | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, rename="camel"):
@@ -118,7 +119,7 @@ def measure(scenario: Scenario, connections: int, number: int, plan: Plan) -> Me
     side = scenario.side
     before = side.cpu()
     watch = Watch(side)
-    with side.without_redis() if scenario.redis_stopped else contextlib.nullcontext():
+    with _condition(scenario):
         if scenario.redis_stopped and isinstance(side, Nest):  # its backlog is read from the stopped Redis
             run = load.wrk(side.orders_url, connections, plan.seconds, seed(number, connections), plan.orders)
         else:
@@ -128,6 +129,12 @@ def measure(scenario: Scenario, connections: int, number: int, plan: Plan) -> Me
     cpu = (side.cpu() - before) / max(1, run.requests) * 1e6
     time.sleep(REST_SECONDS)
     return Measurement(scenario.name, connections, number, run, cpu, watch.events, watch.seconds, catch_up)
+
+
+def _condition(scenario: Scenario) -> contextlib.AbstractContextManager[None]:
+    if scenario.fault is not None:
+        return scenario.fault()
+    return scenario.side.without_redis() if scenario.redis_stopped else contextlib.nullcontext()
 
 
 def settle(side: Side, watch: Watch) -> float:

@@ -1,9 +1,10 @@
-"""The pace of orders with Redis stopped against healthy, judged by how far two healthy runs differ."""
+"""The pace of orders while something is wrong with Redis, judged by how far two healthy runs of a round differ."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -11,80 +12,120 @@ import msgspec
 from benchmarks import load, report
 from benchmarks.order import Measurement, Plan, Scenario, Watch, measure, settle
 from benchmarks.ours import Rushlight
+from benchmarks.redis_faults import FAULTS
 
 CONNECTIONS = 16
 WARM_UP_SECONDS = 5
 GOAL = 1.1
+HEALTHY = "healthy"
+HEALTHY_AGAIN = "healthy again"
 
 
-class Trio(msgspec.Struct, frozen=True, rename="camel"):
-    """Two healthy runs and one with Redis stopped, in changing order."""
+class Round(msgspec.Struct, frozen=True, rename="camel"):
+    """Two healthy runs and one of each fault, in changing order.
 
-    first: Measurement
-    stopped: Measurement
-    second: Measurement
+    Attributes:
+        runs: by name: ``healthy``, ``healthy again`` and the faults.
+    """
 
-    @property
-    def runs(self) -> tuple[Measurement, ...]:
-        """All three."""
-        return self.first, self.stopped, self.second
-
-    @property
-    def p99_stopped(self) -> float:
-        """p99 with Redis stopped over the geometric mean of the two healthy runs."""
-        return self.stopped.run.p99_us / max(1.0, math.sqrt(self.first.run.p99_us * self.second.run.p99_us))
+    runs: dict[str, Measurement]
 
     @property
     def p99_healthy(self) -> float:
         """p99 of the second healthy run over the first: what chance alone does."""
-        return self.second.run.p99_us / max(1, self.first.run.p99_us)
+        return self.runs[HEALTHY_AGAIN].run.p99_us / max(1, self.runs[HEALTHY].run.p99_us)
 
-    @property
-    def pace(self) -> float:
-        """Orders per second with Redis stopped over the geometric mean of the two healthy runs."""
-        return self.stopped.run.per_second / math.sqrt(self.first.run.per_second * self.second.run.per_second)
+    def p99(self, fault: str) -> float:
+        """p99 during a fault over the geometric mean of the two healthy runs."""
+        return self.runs[fault].run.p99_us / max(1.0, self._healthy(lambda one: one.run.p99_us))
+
+    def pace(self, fault: str) -> float:
+        """Orders per second during a fault over the geometric mean of the two healthy runs."""
+        return self.runs[fault].run.per_second / max(1.0, self._healthy(lambda one: one.run.per_second))
+
+    def _healthy(self, figure: Callable[[Measurement], float]) -> float:
+        return math.sqrt(figure(self.runs[HEALTHY]) * figure(self.runs[HEALTHY_AGAIN]))
 
 
-def run(data: Path, pairs: int, seconds: int) -> Path:
-    """Measure ``pairs`` trios at 16 connections and write the result."""
+def run(data: Path, pairs: int, seconds: int, faults: Sequence[str] = tuple(FAULTS)) -> Path:
+    """Measure ``pairs`` rounds of healthy runs and runs with each fault at 16 connections, and write the result."""
     ours = Rushlight(data / "outage")
     try:
         ours.start()
         load.wrk(ours.orders_url, CONNECTIONS, WARM_UP_SECONDS, 0)
         settle(ours, Watch(ours))
-        trios = [_trio(ours, number, seconds) for number in range(1, pairs + 1)]
+        rounds = [_round(ours, number, seconds, faults) for number in range(1, pairs + 1)]
         check = ours.check()
     finally:
         ours.stop()
-    title = "Orders with Redis stopped, against healthy"
-    raw = {"trios": trios, "check": check}
-    return report.write("outage", title, [_summary(trios), _verdict(check), _table(trios)], raw)
+    title = "Orders while something is wrong with Redis, against healthy"
+    raw = {"rounds": rounds, "check": check}
+    sections = [_table(rounds, faults), _band(rounds), _verdict(check)]
+    return report.write("outage", title, sections, raw)
 
 
-def _trio(ours: Rushlight, number: int, seconds: int) -> Trio:
-    """The stopped run comes first, in the middle or last, so that a drift of the machine favours neither."""
+def _round(ours: Rushlight, number: int, seconds: int, faults: Sequence[str]) -> Round:
+    """Each run's place changes from round to round, so that a drift of the machine favours none."""
     plan = Plan(rounds=1, seconds=seconds, connections=(CONNECTIONS,))
-    names = ["first", "second"]
-    names.insert(number % 3, "stopped")
-    runs = {name: measure(Scenario(name, ours, name == "stopped"), CONNECTIONS, number, plan) for name in names}
-    trio = Trio(runs["first"], runs["stopped"], runs["second"])
-    print(f"{number}: p99 stopped/healthy {trio.p99_stopped:.2f}, healthy/healthy {trio.p99_healthy:.2f}", flush=True)
-    return trio
+    half = len(faults) // 2
+    names = [HEALTHY, *faults[:half], HEALTHY_AGAIN, *faults[half:]]
+    turn = number % len(names)
+    runs = {}
+    for name in [*names[turn:], *names[:turn]]:
+        runs[name] = measure(Scenario(name, ours, fault=_fault(ours, name)), CONNECTIONS, number, plan)
+    one = Round(runs)
+    told = ", ".join(f"{fault} {one.p99(fault):.2f}" for fault in faults)
+    print(f"{number}: p99 over healthy: {told}; healthy/healthy {one.p99_healthy:.2f}", flush=True)
+    return one
 
 
-def _summary(trios: Sequence[Trio]) -> str:
-    stopped = report.median(trio.p99_stopped for trio in trios)
-    band = [report.percentile(_healthy(trios), share) for share in (0.1, 0.9)]
-    verdict = "yes" if stopped <= GOAL or band[0] <= stopped <= band[1] else "no"
-    return "\n".join(
-        [
-            f"- p99 with Redis stopped over healthy: median {stopped:.2f} of {len(trios)} interleaved runs",
-            f"- p99 healthy over healthy: {_spread(_healthy(trios))}; eight of ten within {band[0]:.2f}–{band[1]:.2f}",
-            f"- orders per second, stopped over healthy: median {report.median(trio.pace for trio in trios):.2f}",
-            f"- goal (median at most {GOAL}, or inside the band of healthy runs): {verdict}",
-            f"- failed orders: {sum(one.run.failures for trio in trios for one in trio.runs)}",
-            f"- after Redis went on, analytics caught up within {max(trio.stopped.catch_up for trio in trios):.2f} s",
-        ]
+def _fault(ours: Rushlight, name: str) -> Callable[[], AbstractContextManager[None]] | None:
+    return (lambda: FAULTS[name](ours)) if name in FAULTS else None
+
+
+def _table(rounds: Sequence[Round], faults: Sequence[str]) -> str:
+    head = ["Redis is", "orders", "failed", "orders/s × healthy", "p50 ms", "p99 ms", "p99 × healthy", "from–to"]
+    head += ["goal met", "caught up within s"]
+    rows = []
+    for name in (HEALTHY, *faults):
+        runs = [one.runs[name] for one in rounds]
+        ratios = [one.p99_healthy if name == HEALTHY else one.p99(name) for one in rounds]
+        paces = [1.0 if name == HEALTHY else one.pace(name) for one in rounds]
+        rows.append(
+            [
+                name,
+                report.number(sum(one.run.requests for one in runs)),
+                str(sum(one.run.failures for one in runs)),
+                report.number(report.median(paces), 2),
+                report.number(report.median(one.run.p50_us / 1000 for one in runs), 2),
+                report.number(report.median(one.run.p99_us / 1000 for one in runs), 2),
+                report.number(report.median(ratios), 2),
+                f"{min(ratios):.2f}–{max(ratios):.2f}",
+                "" if name == HEALTHY else "yes" if _is_met(rounds, name) else "no",
+                report.number(max(one.catch_up for one in runs), 2),
+            ]
+        )
+    return report.table(head, rows)
+
+
+def _limits(rounds: Sequence[Round]) -> tuple[float, float]:
+    healthy = [one.p99_healthy for one in rounds]
+    return report.percentile(healthy, 0.1), report.percentile(healthy, 0.9)
+
+
+def _is_met(rounds: Sequence[Round], fault: str) -> bool:
+    median = report.median(one.p99(fault) for one in rounds)
+    low, high = _limits(rounds)
+    failed = sum(one.runs[fault].run.failures for one in rounds)
+    return not failed and (median <= GOAL or low <= median <= high)
+
+
+def _band(rounds: Sequence[Round]) -> str:
+    low, high = _limits(rounds)
+    return (
+        f"{len(rounds)} interleaved rounds at {CONNECTIONS} connections. In the row *healthy* the ratio is that of the "
+        f"second healthy run of a round to its first: eight of ten lie within {low:.2f}–{high:.2f}. Goal: no failed "
+        f"order, and a median p99 of at most {GOAL} × healthy or inside that band."
     )
 
 
@@ -92,34 +133,3 @@ def _verdict(check: dict[str, object]) -> str:
     if check["agrees"]:
         return "Afterwards the ledger was balanced with nothing pending."
     return f"**Afterwards the ledger was not balanced, or something was pending: {check}.**"
-
-
-def _spread(ratios: Sequence[float]) -> str:
-    return f"median {report.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}"
-
-
-def _healthy(trios: Sequence[Trio]) -> list[float]:
-    return [trio.p99_healthy for trio in trios]
-
-
-def _table(trios: Sequence[Trio]) -> str:
-    head = [
-        "",
-        "orders/s healthy",
-        "stopped",
-        "p50 ms healthy",
-        "stopped",
-        "p99 ms healthy",
-        "stopped",
-        "healthy again",
-    ]
-    rows = [
-        [
-            str(number),
-            *(report.number(one.run.per_second) for one in (trio.first, trio.stopped)),
-            *(report.number(one.run.p50_us / 1000, 2) for one in (trio.first, trio.stopped)),
-            *(report.number(one.run.p99_us / 1000, 2) for one in (trio.first, trio.stopped, trio.second)),
-        ]
-        for number, trio in enumerate(trios, 1)
-    ]
-    return report.table(head, rows)

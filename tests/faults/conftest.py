@@ -15,10 +15,12 @@ from rushlight.local.instance import Instance
 from tests.faults.city import City, Ground
 from tests.faults.world import World
 
+WAL_BYTES = 8 << 20
+
 
 @pytest.fixture(scope="session")
 def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    opened = World(tmp_path_factory.mktemp("world"))
+    opened = World(tmp_path_factory.mktemp("world"), wal_bytes=WAL_BYTES)
     yield opened
     opened.close()
 

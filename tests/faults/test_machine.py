@@ -55,7 +55,7 @@ def another_valkey(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
 
 def _answers(port: int) -> bool:
     try:
-        with redis.Redis(port=port, retry=None) as client:
+        with redis.Redis(port=port) as client:
             return bool(client.ping())
     except redis.RedisError:
         return False

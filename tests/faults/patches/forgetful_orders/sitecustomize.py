@@ -15,4 +15,4 @@ def _forget(self: OrderService, *arguments: Any) -> Any:
     return order
 
 
-OrderService._document = _forget  # type: ignore[method-assign]
+OrderService._document = _forget  # type: ignore[method-assign,assignment]

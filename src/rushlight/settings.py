@@ -52,7 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             projections and subscriptions are known; in the environment separated by commas.
         lease_ttl_seconds: after this long without a heartbeat a partition may be taken.
         log_format: ``json``, one object a line; ``text``; ``auto``: text on a terminal and JSON elsewhere.
-        status_port: loopback port on which a worker or relay answers ``/health/*``; None: no such port.
+        status_port: loopback port on which a worker or relay answers ``/health/*``; None: no such port. Of several
+            workers under one supervisor the second takes the next port, and so on.
         relay_from: ``DATABASE.COLLECTION`` of the orders that ``rushlight relay`` moves [default: DATABASE.orders].
         shops: the shops by id; ``default`` always exists.
         failpoints: places where a process dies, fails or pauses (see `rushlight.failpoints`); refused without

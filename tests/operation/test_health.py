@@ -6,6 +6,7 @@ import json
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ def free_port() -> int:
         return port
 
 
+def free_ports() -> int:
+    """The first of two ports that nobody has at the moment."""
+    while True:
+        first = free_port()
+        with suppress(OSError), socket.create_server(("127.0.0.1", first + 1)):
+            return first
+
+
 async def ready(url: str) -> tuple[int, dict[str, Any]]:
     """Status and body of ``/health/ready``; 0 when nobody answers."""
     try:
@@ -53,13 +62,13 @@ def says(url: str, status: int, state: str, reason: str = "") -> Callable[[], Aw
 @pytest.mark.timeout(240)
 async def test_servers_that_hang(own_servers: Instance, launch: Launch, tmp_path: Path) -> None:
     """Redis away: degraded, and orders are taken; MongoDB away: unready; both back: ready, by themselves."""
-    status = free_port()
+    status = free_ports()
     settings = msgspec.structs.replace(
-        own_servers.settings, data=str(tmp_path / "roles"), port=0, workers=1, status_port=status, lease_ttl_seconds=2.0
+        own_servers.settings, data=str(tmp_path / "roles"), port=0, workers=2, status_port=status, lease_ttl_seconds=2.0
     )
     instance = launch(settings, "web", "worker", "orders").ready()
     board, orders, worker = instance.urls["board"], instance.urls["orders"], f"http://127.0.0.1:{status}"
-    for url in (board, orders, worker):
+    for url in (board, orders, worker, f"http://127.0.0.1:{status + 1}"):
         await eventually(says(url, 200, "ready"))
     own_servers.freeze("valkey")
     async with aiohttp.ClientSession() as session:

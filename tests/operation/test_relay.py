@@ -14,7 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+import redis
 
+from rushlight.bus.appender import Appender
+from rushlight.engine.relay import Relay
 from rushlight.events.catalogue import OrderPaid
 from rushlight.local.process import Child, spawn
 from rushlight.settings import ENV_WHOLE, Settings
@@ -22,6 +25,7 @@ from rushlight.store.database import Database
 from rushlight.store.ledger import read
 from rushlight.store.outbox import Outbox
 from rushlight.store.outstanding import SOME_ENTRY
+from rushlight.store.relayed import Copies, Copy, Entry, ShopOrders
 from tests.engine.audit import audit, eventually
 from tests.engine.conftest import working
 from tests.engine.shop import Shop
@@ -127,16 +131,20 @@ async def test_orders_reach_figures(
 async def test_killed_at_any_moment(
     settings: Settings, relaying: Settings, shop_database: Database, ours: Database, tmp_path: Path
 ) -> None:
-    """Two relays at once, killed with -9 one after the other in mid-work: orders, outboxes and events agree."""
+    """Two relays at once, killed with -9 in mid-work, the streams wiped: orders, outboxes and events agree."""
     chance = random.Random(22)
     shop = Shop(shop_database, None, seed=22)
-    with relays(relaying, tmp_path / "log", count=2) as some:
+    with (
+        redis.Redis.from_url(settings.redis_url or "") as client,
+        relays(relaying, tmp_path / "log", count=2) as some,
+    ):
         async with working(settings):
             for _ in range(6):
                 await shop.place(25)
                 await shop.go_on(15)
                 await asyncio.sleep(chance.random() * 0.8)
                 some.running.pop(0).kill()
+                client.flushall()
                 some.start()
             await moved(shop, shop_database, ours)
     assert await audit(ours, shop.acknowledged) == []
@@ -213,3 +221,42 @@ async def test_finish(
     assert ledger.unreachable == []
     assert ledger.balanced
     assert await audit(ours, shop.acknowledged) == []
+
+
+async def test_a_careless_relay_is_found_out(
+    settings: Settings, relaying: Settings, shop_database: Database, ours: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeded bugs: a relay that marks more than it copies loses events, and one without the mark counts them twice."""
+    appender = Appender(settings.redis_url or "")
+    place = relaying.relay_from or ""
+    add = Copies.add
+
+    async def forgetful(self: Copies, entries: dict[str, list[Entry]], known: dict[str, Copy]) -> None:
+        await add(self, entries, known)
+        for order_id, some in entries.items():
+            some.pop()  # nor is it offered to the stream
+            await ours.orders.update_one({"_id": order_id}, {"$pop": {"outbox": 1}})
+
+    async def markless(self: Copies, entries: dict[str, list[Entry]], known: dict[str, Copy]) -> None:
+        for order_id, some in entries.items():
+            change = {"$set": {"from": self._identity}, "$inc": {"emitted": len(some)}}
+            pushed = {"$push": {"outbox": {"$each": [entry.document() for entry in some]}}}
+            for _ in range(2):
+                await ours.orders.update_one({"_id": order_id}, {**change, **pushed}, upsert=True)
+
+    shop = Shop(shop_database, None, seed=26)
+    found: list[list[str]] = []
+    for seeded in (forgetful, markless):
+        monkeypatch.setattr(Copies, "add", seeded)
+        relayed = await ShopOrders.connect(settings.mongo_url or "", place)
+        relay = Relay(relayed, ours, appender, settings.partitions)
+        await shop.place(5)
+        async with working(settings):
+            await relay.run(finish=True)
+        await relayed.close()
+        found.append(await audit(ours, shop.acknowledged))
+    await appender.close()
+    assert any(line.startswith("lost") for line in found[0])
+    copied = [order["emitted"] async for order in ours.orders.find({}, {"emitted": 1})]
+    assert sum(copied) > len(shop.acknowledged)
+    assert not (await read(ours)).balanced

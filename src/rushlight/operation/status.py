@@ -7,6 +7,7 @@ those of all workers. See ``docs/decisions/metrics-by-report.md``.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from rushlight.health import Checks, Health, assess
 from rushlight.local.ports import listener
 from rushlight.operation.process import usage
 from rushlight.settings import Settings
+from rushlight.store.reports import CHILD_NAME
 
 REQUEST_SECONDS = 5.0
 MAX_LINES = 100
@@ -59,7 +61,7 @@ async def status_page(settings: Settings, checks: Checks, concerns: Checks) -> A
         finally:
             writer.close()
 
-    server = await asyncio.start_server(handle, sock=listener(settings.host, settings.status_port))
+    server = await asyncio.start_server(handle, sock=listener(settings.host, _port(settings.status_port)))
     try:
         yield
     finally:
@@ -67,6 +69,12 @@ async def status_page(settings: Settings, checks: Checks, concerns: Checks) -> A
         for task in list(handlers):
             task.cancel()
         await asyncio.gather(*handlers, return_exceptions=True)
+
+
+def _port(first: int) -> int:
+    """Under a supervisor ``worker-1`` has the port itself, ``worker-2`` the next one."""
+    number = os.environ.get(CHILD_NAME, "").rpartition("-")[2]
+    return first + int(number) - 1 if first and number.isdecimal() else first
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, checks: Checks, concerns: Checks) -> None:

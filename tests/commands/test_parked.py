@@ -8,10 +8,15 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
+import click
+import pytest
 import pytest_asyncio
 
 from rushlight.bus.appender import Appender
+from rushlight.commands import NOT_WELL, parked
+from rushlight.commands.parked import Misunderstood, drop, retry, show
 from rushlight.events.catalogue import OrderPaid
 from rushlight.settings import Settings
 from rushlight.store.database import Database
@@ -23,6 +28,7 @@ from tests.engine.conftest import working
 from tests.engine.shop import Shop
 
 DEADLINE_SECONDS = 120.0
+pytestmark = pytest.mark.timeout(300)
 HOSTILE = "\x1b[31mv-\u202e[bold]1"
 
 
@@ -65,7 +71,9 @@ async def run(settings: Settings, *arguments: str, code: int = 0) -> subprocess.
     return done
 
 
-async def test_list_retry_and_drop(database: Database, settings: Settings) -> None:
+async def test_list_retry_and_drop(
+    database: Database, settings: Settings, launch: Launch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What is parked is listed, what can be is stored, what cannot says why, and is dropped; then nothing is left."""
     shop, good, bad = await set_aside(database, settings)
     listed = (await run(settings, "list")).stdout
@@ -73,26 +81,32 @@ async def test_list_retry_and_drop(database: Database, settings: Settings) -> No
     assert "\x1b" not in listed
     assert "\u202e" not in listed
     assert "[bold]" in listed
-    found = json.loads((await run(settings, "list", "--json")).stdout)
-    assert (found["events"], found["total"], found["unreadableTotal"]) == (5, 3, 0)
-    assert {each["aggregateId"]: each["events"] for each in found["aggregates"]} == {good: 2, bad: 2, HOSTILE: 1}
-    assert json.loads((await run(settings, "list", "--json", "--shop", "other")).stdout)["total"] == 0
-
+    # Nothing runs so far: the command brings a worker. The others find one.
     retried = await run(settings, "retry", "--all", code=3)
     assert f"{good}: 2 stored\n" in retried.stdout
     assert f"{bad}: 2 stay parked: payload.amount" in retried.stdout
-    queue = json.loads((await run(settings, "list", "--json", "--aggregate", bad)).stdout)["queue"]
-    assert [(event["version"], event["attempts"]) for event in queue] == [(2, 1), (3, 0)]
-    assert (await run(settings, "retry", good)).stdout == f"{good}: nothing is parked\n"
+    await asyncio.to_thread(launch(settings, "worker").ready)
 
-    refused = await run(settings, "retry", queue[0]["origin"], code=1)
-    assert refused.stderr == f"rushlight: {queue[0]['origin']} is one event of {bad}: retry that, in its order\n"
-    one = await run(settings, "drop", queue[0]["origin"], "--reason", "below zero", code=3)
-    assert one.stdout == f"{queue[0]['origin']}: 1 dropped, 1 stays parked\n"
-    assert (await run(settings, "retry", bad)).stdout == f"{bad}: 1 stored\n"
-    rest = await run(settings, "drop", HOSTILE, "--reason", "no visitor", "--json")
-    assert [answer["dropped"] for answer in json.loads(rest.stdout)] == [1]
-    assert (await run(settings, "list")).stdout == "Nothing is parked.\n"
+    def said() -> str:
+        return capsys.readouterr().out
+
+    ours: dict[str, Any] = {"shop": "default", "as_json": False}
+    await show(settings, shop="default", aggregate=bad, limit=9, as_json=True)
+    queue = json.loads(said())["queue"]
+    assert [(event["version"], event["attempts"]) for event in queue] == [(2, 1), (3, 0)]
+    first = queue[0]["origin"]
+    assert await retry(settings, names=[good], everything=False, **ours) == 0
+    assert said() == f"{good}: nothing is parked\n"
+    with pytest.raises(Misunderstood, match=f"{first} is one event of {bad}: retry that, in its order"):
+        await retry(settings, names=[first], everything=False, **ours)
+    assert await drop(settings, names=[first], reason="below zero", **ours) == NOT_WELL
+    assert said() == f"{first}: 1 dropped, 1 stays parked\n"
+    assert await retry(settings, names=[bad], everything=False, **ours) == 0
+    assert said() == f"{bad}: 1 stored\n"
+    assert await drop(settings, names=[HOSTILE], reason="no visitor", shop="default", as_json=True) == 0
+    assert [answer["dropped"] for answer in json.loads(said())] == [1]
+    await show(settings, shop="default", aggregate=None, limit=9, as_json=False)
+    assert said() == "Nothing is parked.\n"
 
     assert await columns(database, "web") == {"dropped": 1}
     assert (await columns(database))["dropped"] == 1
@@ -100,15 +114,32 @@ async def test_list_retry_and_drop(database: Database, settings: Settings) -> No
     assert (await verify(database)).differences == []
 
 
-async def test_nobody_works(database: Database, settings: Settings, launch: Launch) -> None:
+async def test_a_list_for_programs(database: Database, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--json` holds what the API says, of one shop."""
+    _, good, bad = await set_aside(database, settings)
+    await show(settings, shop="default", aggregate=None, limit=9, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["events"], found["total"], found["unreadableTotal"]) == (5, 3, 0)
+    assert {each["aggregateId"]: each["events"] for each in found["aggregates"]} == {good: 2, bad: 2, HOSTILE: 1}
+    await show(settings, shop="other", aggregate=None, limit=9, as_json=True)
+    assert json.loads(capsys.readouterr().out)["total"] == 0
+
+
+async def test_nobody_works(
+    database: Database,
+    settings: Settings,
+    launch: Launch,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """On an instance without a worker the command says so and ends with 3; a worker that comes does it."""
     shop, good, bad = await set_aside(database, settings)
-    instance = launch(settings, "web")
-    await asyncio.to_thread(instance.ready)
-    done = await run(settings, "retry", good, code=3)
-    assert done.stdout == f"{good}: nothing so far; not done yet\n"
-    assert "no worker is running" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    await asyncio.to_thread(launch(settings, "web").ready)
+    monkeypatch.setattr(parked, "WORKER_SECONDS", 1.0)
+    assert await retry(settings, names=[good], everything=False, shop="default", as_json=False) == NOT_WELL
+    out, err = capsys.readouterr()
+    assert out == f"{good}: nothing so far; not done yet\n"
+    assert err.startswith("no worker is running, and only a worker can do this: start one with `rushlight worker`; 1 ")
     async with working(settings):
         await eventually(lambda: _is_free(database, good))
     assert await database.outcomes.count_documents({"aggregateId": bad}) == 2
@@ -119,11 +150,13 @@ async def _is_free(database: Database, aggregate: str) -> bool:
     return not await database.outcomes.count_documents({"aggregateId": aggregate})
 
 
-async def test_wrong_usage(settings: Settings, database: Database) -> None:
+async def test_wrong_usage(settings: Settings, database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing named, a reason that says nothing, and what is not parked."""
     del database
-    assert "--all" in (await run(settings, "retry", code=2)).stderr
     assert "--reason" in (await run(settings, "drop", "o-1", code=2)).stderr
-    assert "--reason" in (await run(settings, "drop", "o-1", "--reason", " ", code=2)).stderr
-    assert (await run(settings, "drop", "o-1", "--reason", "x")).stdout == "o-1: nothing is parked\n"
-    assert (await run(settings, "retry", "--all")).stdout == "Nothing is parked.\n"
+    with pytest.raises(click.UsageError, match="--all"):
+        await retry(settings, names=[], everything=False, shop="default", as_json=False)
+    with pytest.raises(click.UsageError, match="--reason"):
+        await drop(settings, names=["o-1"], reason=" ", shop="default", as_json=False)
+    assert await drop(settings, names=["o-1"], reason="x", shop="default", as_json=False) == 0
+    assert capsys.readouterr().out == "o-1: nothing is parked\n"

@@ -27,6 +27,8 @@ from tests.engine.failing import failing
 from tests.engine.processes import workers
 from tests.engine.shop import Shop
 
+# Each waits for several processes, one after another.
+pytestmark = pytest.mark.timeout(300)
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -287,6 +289,32 @@ async def test_killed_in_mid_retry(
 
         await eventually(done)
         assert [counts(request) for request in await Requests(database).of_group(group)] == [(2, 0, 0, 0)] * 4
+    await right(database, shop.acknowledged)
+
+
+async def test_a_pause_longer_than_the_lease(
+    database: Database, appender: Appender, brisk: Settings, tmp_path: Path
+) -> None:
+    """An owner stands still within the transaction of a retry; the next one does it, and what it left is void."""
+    shop = Shop(database, appender, seed=50)
+    names = await parked(database, shop, brisk, orders=4, payments=2)
+    group = await Requests(database).ask([wish(name) for name in names], by="a test")
+    slow = msgspec.structs.replace(brisk, testing=True, failpoints="commit.parking=pause:6@1")
+    with workers(slow, tmp_path / "slow.log") as first:
+
+        async def stands() -> bool:
+            return "failpoint commit.parking" in first.words()
+
+        async def done() -> bool:
+            return not await Requests(database).count_open(group)
+
+        await eventually(stands)
+        with workers(brisk, tmp_path / "next.log"):
+            await eventually(done)
+            await shop.go_on(10)
+            await settled(database, shop.acknowledged)
+            await right(database, shop.acknowledged)
+    assert [counts(request) for request in await Requests(database).of_group(group)] == [(2, 0, 0, 0)] * 4
     await right(database, shop.acknowledged)
 
 

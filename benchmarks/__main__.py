@@ -1,4 +1,4 @@
-"""`python -m benchmarks [order|outage|crash|live|footprint|journey|all]`: measure, and write the results."""
+"""`python -m benchmarks [order|outage|crash|live|footprint|journey|rebuild|all]`: measure, and write the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import crash, footprint, journey, live, load, order, outage, redis_faults
+from benchmarks import crash, footprint, journey, live, load, order, outage, rebuild, redis_faults
 from benchmarks.processes import BenchmarkError
 
 
@@ -59,6 +59,10 @@ def _footprint(data: Path, options: argparse.Namespace) -> Path:
     return footprint.run(data, options.starts, options.idle_seconds)
 
 
+def _rebuild(data: Path, options: argparse.Namespace) -> Path:
+    return rebuild.run(data, options.rebuild_rounds, options.rebuild_events)
+
+
 BENCHMARKS: dict[str, Callable[[Path, argparse.Namespace], Path]] = {
     "order": _order,
     "outage": _outage,
@@ -66,6 +70,7 @@ BENCHMARKS: dict[str, Callable[[Path, argparse.Namespace], Path]] = {
     "live": _live,
     "footprint": _footprint,
     "journey": _journey,
+    "rebuild": _rebuild,
 }
 
 
@@ -91,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("footprint")
     group.add_argument("--starts", type=int, default=5, help="starts on a fresh directory, each followed by one again")
     group.add_argument("--idle-seconds", type=int, default=60)
+    group = parser.add_argument_group("rebuild")
+    group.add_argument("--rebuild-rounds", type=int, default=5, help="interleaved rounds of reading and rebuilding")
+    group.add_argument("--rebuild-events", type=int, default=300_000, help="in the journal")
     return parser
 
 

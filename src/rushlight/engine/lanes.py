@@ -24,7 +24,8 @@ from rushlight.store.positions import Position
 
 log = logging.getLogger(__name__)
 
-MIN_STEP_EVENTS, FIRST_STEP_EVENTS, MAX_STEP_EVENTS = 1, 100, 1000
+# Below the least, a step costs what its transaction costs, however slow the machine.
+LEAST_STEP_EVENTS, MAX_STEP_EVENTS = 250, 1000
 # A page of the stream that comes meanwhile waits for about so long.
 STEP_SECONDS = 0.1
 CLEAN_STEP_DOCUMENTS = 1000
@@ -44,7 +45,7 @@ class Lane:
         self.seq = seq
         self.live = False
         self.stopped = False
-        self.step_events = FIRST_STEP_EVENTS
+        self.step_events = LEAST_STEP_EVENTS
 
     @property
     def key(self) -> str:
@@ -192,7 +193,7 @@ class Lanes:
     async def _narrow(self, lane: Lane, to: int, error: Poison | Refused, documents: Sequence[Document]) -> None:
         """A step failed: take half of it, until the one event is found before which the generation has to stop."""
         if to > lane.seq + 1:
-            lane.step_events = max(MIN_STEP_EVENTS, (to - lane.seq) // 2)
+            lane.step_events = max(1, (to - lane.seq) // 2)
         elif isinstance(error, Poison) or error.for_good:
             lane.stopped = True
             event = to_envelope(documents[-1])
@@ -241,6 +242,6 @@ def _places(documents: Sequence[Document]) -> list[tuple[int, Envelope]]:
 
 
 def _next_step(events: int, seconds: float) -> int:
-    if seconds > 2 * STEP_SECONDS:
-        return max(MIN_STEP_EVENTS, events // 2)
-    return min(MAX_STEP_EVENTS, 2 * events) if seconds < STEP_SECONDS else events
+    if events < LEAST_STEP_EVENTS or seconds < STEP_SECONDS:
+        return min(MAX_STEP_EVENTS, 2 * events)
+    return max(LEAST_STEP_EVENTS, events // 2) if seconds > 2 * STEP_SECONDS else events

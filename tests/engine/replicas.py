@@ -88,8 +88,18 @@ class Replicas:
         """The ports of the other two."""
         return [other for other in self.ports if other != port]
 
-    def replicate(self, port: int, *, on: bool) -> None:
-        """Let a node take nothing over from the others, or go on doing so."""
+    @contextmanager
+    def alone(self, primary: int) -> Iterator[None]:
+        """Let the other two take nothing over from the primary for as long as the block runs."""
+        try:
+            for other in self.others(primary):
+                self._replicate(other, on=False)
+            yield
+        finally:
+            for other in self.others(primary):
+                self._replicate(other, on=True)
+
+    def _replicate(self, port: int, *, on: bool) -> None:
         mode = "off" if on else "alwaysOn"
         with self.node(port) as client:
             client.admin.command({"configureFailPoint": "stopReplProducer", "mode": mode})

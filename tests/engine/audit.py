@@ -62,7 +62,7 @@ async def audit(database: Database, acknowledged: Iterable[Envelope]) -> list[st
         *_records(events, journal, outcomes),
         *_contents(events, journal),
         *await _places(database, journal),
-        *_order(journal),
+        *_order(journal, outcomes),
         *_figures(events, journal, documents),
         *_folds(journal, documents),
         *await _ledger(database, journal, outcomes),
@@ -76,7 +76,7 @@ async def consistent(database: Database) -> list[str]:
     documents = {p.name: await _documents(database, p) for p in (Money(), Behaviour())}
     return [
         *await _places(database, journal),
-        *_order(journal),
+        *_order(journal, outcomes),
         *_folds(journal, documents),
         *await _ledger(database, journal, outcomes),
     ]
@@ -116,13 +116,21 @@ async def _places(database: Database, journal: list[Document]) -> list[str]:
     return wrong
 
 
-def _order(journal: list[Document]) -> list[str]:
-    """Versions rise by one within each aggregate, in the order of the journal."""
-    versions = defaultdict(list)
+def _order(journal: list[Document], outcomes: list[Document]) -> list[str]:
+    """Versions rise by one within each aggregate, in the order of the journal, past those that were dropped."""
+    versions, dropped = defaultdict(list), defaultdict(set)
     for document in journal:
         if "version" in document:
             versions[document["shop"], document["aggregateId"]].append(document["version"])
-    return [f"versions of {a}: {v}" for (_, a), v in versions.items() if v != list(range(1, len(v) + 1))]
+    for document in outcomes:
+        if document["kind"] == "dropped" and "version" in document:
+            dropped[document["shop"], document["aggregateId"]].add(document["version"])
+    wrong = []
+    for aggregate, found in versions.items():
+        dense = range(1, len(found) + len(dropped[aggregate]) + 1)
+        if found != [version for version in dense if version not in dropped[aggregate]][: len(found)]:
+            wrong.append(f"versions of {aggregate[1]}: {found}")
+    return wrong
 
 
 def _figures(

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 import redis
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from rushlight.errors import Unavailable
 from rushlight.local.instance import Instance
 from rushlight.settings import Settings
 from tests.bus.conftest import closing
+from tests.faults.network import Network
 
 NOBODY = "redis://127.0.0.1:1/0"
 
@@ -90,6 +92,23 @@ async def test_callers_take_turns(settings: Settings) -> None:
     async with closing(Link(url(settings))) as link:
         calls = [link.call(("ECHO", f"{n}"), ("ECHO", f"-{n}"), timeout_seconds=9) for n in range(100)]
         assert await asyncio.gather(*calls) == [[b"%d" % n, b"-%d" % n] for n in range(100)]
+
+
+def test_a_connection_that_the_server_closed(settings: Settings) -> None:
+    """On the event loop of the roles too, a call on a connection that is gone says so, and the next makes another."""
+
+    async def scenario() -> None:
+        async with closing(Link(f"redis://{network.address('valkey')}")) as link:
+            await link.call(("PING",), timeout_seconds=9)
+            network.reset("valkey")
+            await asyncio.sleep(0.1)
+            with pytest.raises(Unavailable):
+                await link.call(("PING",), timeout_seconds=9)
+            assert await link.call(("ECHO", "back"), timeout_seconds=9) == [b"back"]
+
+    upstream = url(settings).removeprefix("unix://")
+    with Network({"valkey": upstream}) as network, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
 
 
 async def test_nobody_there() -> None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import unquote, urlencode, urlsplit
 
 import aiohttp
 import redis
@@ -101,7 +101,14 @@ class World:
     def replace(self, part: str, patch: str = "") -> None:
         """Stop a part in good order and start it again where it was, patched."""
         self._launched[part].stop()
-        self.start(part, ROLES[part], self.parts[part].settings.port, patch)
+        self.start(part, ROLES[part], self._port(part), patch)
+
+    def _port(self, part: str) -> int:
+        """The setting that brings a part back to the address that it has."""
+        urls = self.parts[part].urls
+        if "board" in urls:
+            return urlsplit(urls["board"]).port or 0
+        return (urlsplit(urls["orders"]).port or 1) - 1 if "orders" in urls else 0
 
     def crash(self) -> None:
         """Everything is gone at once, as when the machine is switched off: supervisors, roles and servers."""
@@ -113,7 +120,7 @@ class World:
 
     def revive(self) -> None:
         """Start everything again on the same directories and addresses."""
-        ports = {part: self.parts[part].settings.port for part in ROLES}
+        ports = {part: self._port(part) for part in ROLES}
         self.servers = self.parts["servers"] = self._launch("servers", self._launched["servers"].settings)
         for part, role in ROLES.items():
             self.start(part, role, ports[part])

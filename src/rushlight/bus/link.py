@@ -54,7 +54,7 @@ class Link:
         # Only who has the turn may close: one that is cancelled while it waits must not take another's connection.
         try:
             connection = self._connection or await self._connect()
-            await connection.send_packed_command([packed])
+            await _send(connection, packed)
             return [await self._reply(connection) for _ in range(replies)]
         except BaseException:  # failed or cancelled in mid-reply: what comes next on it would answer something else
             await self.close()
@@ -70,7 +70,7 @@ class Link:
         connection: AbstractConnection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         self._connection = connection  # from here on `close` drops it, also when it never gets ready
         await connection.connect()  # type: ignore[no-untyped-call]
-        await connection.send_packed_command([pack(("INFO", "replication"))])
+        await _send(connection, pack(("INFO", "replication")))
         info = await self._reply(connection)
         text = info.decode() if isinstance(info, bytes) else ""
         self.replication_id = text.partition("master_replid:")[2][:40]
@@ -84,6 +84,13 @@ class Link:
             if isinstance(error, OSError | TimeoutError) or not connection.is_connected:
                 raise
             return error
+
+
+async def _send(connection: AbstractConnection, packed: bytes) -> None:
+    try:
+        await connection.send_packed_command([packed])
+    except RuntimeError as error:  # uvloop's word for a transport that the other side has closed
+        raise ConnectionResetError(str(error)) from error
 
 
 def pack(command: Sequence[bytes | str | int]) -> bytes:

@@ -78,10 +78,14 @@ if "CALLS_FILE" in os.environ:
 
     @subscribe(*ORDER_EVENTS, name=NAME, start="first")
     async def noted(event: Event, envelope: Envelope) -> None:
-        """Note the beginning and the end of the call."""
+        """Note the beginning and the end of the call, also when it is cancelled because its lease is lost."""
+        what = "failed"
         note(_FILE, "begin", envelope)
-        await asyncio.sleep(_SECONDS)
-        note(_FILE, "end", envelope)
+        try:
+            await asyncio.sleep(_SECONDS)
+            what = "end"
+        finally:
+            note(_FILE, what, envelope)
 
 
 def position_before_handler(track: type[Track]) -> None:

@@ -25,7 +25,7 @@ from tests.engine.shop import Shop
 from tests.engine.test_reactions import Notes, caught_up, orders_of, reacting_to
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-KILLS = 5
+KILLS = 3
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def test_killed_in_mid_handler(
             await shop.place(15)
             await shop.go_on(15)
             await eventually(partial(caught_calling, victim))
-            if number == 2:
+            if number == 1:
                 client.flushall()
             some.kill()
         await settled(database, shop.acknowledged)

@@ -13,8 +13,9 @@ from pymongo.errors import PyMongoError
 
 from rushlight.bus.stream import StreamReader, stream_key
 from rushlight.engine import commit
-from rushlight.engine.batch import Batch, Sorter
+from rushlight.engine.batch import Batch
 from rushlight.engine.commit import Committer
+from rushlight.engine.sorter import Sorter
 from rushlight.events.envelope import encode
 from rushlight.events.ids import partition_of
 from rushlight.ingest.log.settling import Settling
@@ -91,10 +92,10 @@ def outside(collection: str) -> Callable[[Patch], None]:
     def seed(patch: Patch) -> None:
         update = bulk.update
 
-        async def beside(where: Any, updates: Any, **how: Any) -> None:
+        async def beside(where: Any, updates: Any, **how: Any) -> int:
             if where.name.startswith(collection):
                 how["session"] = None
-            await update(where, updates, **how)
+            return await update(where, updates, **how)
 
         patch.setattr(bulk, "update", beside)
 

@@ -22,11 +22,10 @@ from pymongo.errors import PyMongoError
 
 from rushlight.bus.appender import Appender
 from rushlight.errors import Conflict, Rejected, Retryable, Unavailable
-from rushlight.events.catalogue import Item, OrderCreated, Purchase
 from rushlight.events.envelope import now
-from rushlight.events.event import Event
 from rushlight.events.pricing import Priced, price
 from rushlight.failpoints import at
+from rushlight.orders.created import events_of
 from rushlight.orders.group_commit import DEADLINE_SECONDS, GroupCommit
 from rushlight.orders.life import CREATED, life_of, view
 from rushlight.orders.operations import Change, Decision, Done
@@ -34,7 +33,6 @@ from rushlight.orders.requests import NewOrder, read_order
 from rushlight.store.database import Collection, Document
 from rushlight.store.outbox import Outbox
 
-MAX_PURCHASE_ITEMS = 200
 RETRY_PAUSE_SECONDS = 0.01
 # Beside the queue of new orders: reads and changes that wait for the database, each for the deadline at most.
 MAX_WAITING = 4000
@@ -191,7 +189,7 @@ class OrderService:
             order["visitorId"] = request.visitor_id
         if request.country is not None:
             order["country"] = request.country
-        events = _events(order_id, request, priced)
+        events = events_of(order_id, request, priced)
         Outbox.attach(order, *events, shop=request.shop, partitions=self._partitions)
         order["createdAt"] = order["outbox"][0]["at"]
         return order
@@ -239,36 +237,6 @@ class OrderService:
         if self._appender is not None:
             for partition, data in Outbox.entries(order):
                 self._appender.offer(partition, data)
-
-
-def _events(order_id: str, request: NewOrder, priced: Priced) -> list[Event]:
-    created = OrderCreated(
-        order_id=order_id,
-        currency=request.currency,
-        lines=priced.lines,
-        gross=priced.gross,
-        discounts=priced.discounts,
-        tax=priced.tax,
-        shipping=priced.shipping,
-        total=priced.total,
-        customer_id=request.customer_id,
-        visitor_id=request.visitor_id,
-        country=request.country,
-    )
-    if request.visitor_id is None:
-        return [created]
-    items = [
-        Item(
-            product_id=line.product_id,
-            quantity=line.quantity,
-            name=line.name,
-            category=line.category,
-            price=line.unit_price,
-            currency=request.currency,
-        )
-        for line in priced.lines[:MAX_PURCHASE_ITEMS]
-    ]
-    return [created, Purchase(visitor_id=request.visitor_id, transaction_id=order_id, items=items)]
 
 
 def _replay(existing: Document, order: Document) -> Answer:

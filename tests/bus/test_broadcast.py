@@ -39,8 +39,8 @@ async def test_listeners_hear(settings: Settings) -> None:
                 await broadcaster.committed(CHANGE, [("page_view", b"no"), ("purchase", b'{"id":"1"}')])
                 await asyncio.wait([waiting], timeout=0.1)
         assert await waiting == b'{"id":"1"}'
-    await changes.aclose()  # type: ignore[attr-defined]
-    await named.aclose()  # type: ignore[attr-defined]
+    await changes.aclose()
+    await named.aclose()
 
 
 async def test_a_listener_survives_a_restart(own_valkey: Instance) -> None:
@@ -53,7 +53,7 @@ async def test_a_listener_survives_a_restart(own_valkey: Instance) -> None:
         heard = b""
         while not heard or msgspec.json.decode(heard, type=Change) != later:
             heard = await hear(changes, broadcaster, later)
-    await changes.aclose()  # type: ignore[attr-defined]
+    await changes.aclose()
 
 
 async def test_nobody_there() -> None:

@@ -51,6 +51,7 @@ CATALOGUE: dict[str, Metric] = {
     "rushlight_reaction_handled_total": Metric("counter", "Calls of each reaction that ended well."),
     "rushlight_reaction_held_aggregates": Metric("gauge", "Aggregates that each reaction holds, by state."),
     "rushlight_reaction_workers": Metric("gauge", "Live workers that run each reaction."),
+    "rushlight_projection_behind_events": Metric("gauge", "Events that each generation has still to fold."),
     "rushlight_ledger_events": Metric("gauge", "The ledger by source and column."),
     "rushlight_ledger_balanced": Metric("gauge", "1 while the ledger agrees with itself, as far as one reading shows."),
     "rushlight_ledger_unreachable": Metric("gauge", "Logs and relays that are not closed and not heard of."),

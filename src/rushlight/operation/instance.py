@@ -7,6 +7,7 @@ out, and ``rushlight_mongodb_up`` or ``rushlight_redis_up`` says why.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -92,13 +93,18 @@ class InstanceFigures:
 
     async def _read_positions(self, exposition: Exposition) -> dict[int, Position]:
         positions: dict[int, Position] = {}
+        behind: Counter[str] = Counter()
         async for document in self._database.positions.find({}).sort("_id"):
             position = positions[document["_id"]] = Position.of(document)
             name = str(position.partition)
             exposition.add("rushlight_partition_events_total", position.seq, partition=name)
+            for projection, seq in document.get("projections", {}).items():
+                behind[projection] += max(0, position.seq - seq)
             if committed := document.get("committedAt"):
                 stamp = committed.timestamp()
                 exposition.add("rushlight_partition_committed_timestamp_seconds", stamp, partition=name)
+        for projection, events in sorted(behind.items())[:MAX_NAMES]:
+            exposition.add("rushlight_projection_behind_events", events, projection=projection)
         return positions
 
     async def _read_leases(self, exposition: Exposition, present: datetime) -> None:

@@ -39,22 +39,22 @@ async def test_planted_bugs_are_found(buggy: World, tmp_path: Path) -> None:
             await asyncio.sleep(BUSY_SECONDS)
             assert await running.verdict() == []
 
-            await asyncio.to_thread(buggy.replace, "web", "lying_door")
+            buggy.replace("web", patch="lying_door")
             running.shoppers.go_on()
             await asyncio.sleep(BUSY_SECONDS)
             lost = await _lost(running)
             assert lost
             assert not [line for line in lost if " orders " in line]
-            await asyncio.to_thread(buggy.replace, "web")
+            buggy.replace("web")
 
-            await asyncio.to_thread(buggy.replace, "orders", "forgetful_orders")
+            buggy.replace("orders", patch="forgetful_orders")
             await asyncio.sleep(BUSY_SECONDS)
             assert [line for line in await _lost(running) if line.startswith("D lost: orders order_created")]
-            await asyncio.to_thread(buggy.replace, "orders")
+            buggy.replace("orders")
 
             wrong = await running.differences()
             assert not [line for line in wrong if line.startswith(("R", "C")) and "gross" in line], wrong
-            await asyncio.to_thread(buggy.replace, "workers", "miscounting_worker")
+            buggy.replace("workers", patch="miscounting_worker")
             await asyncio.sleep(BUSY_SECONDS)
             await _lost(running)
             wrong = await running.differences()
@@ -62,4 +62,4 @@ async def test_planted_bugs_are_found(buggy: World, tmp_path: Path) -> None:
             assert [line for line in wrong if line.startswith("R fold money")]
             assert [line for line in wrong if line.startswith("C the query API")]
     finally:
-        await asyncio.to_thread(buggy.close)
+        buggy.close()

@@ -29,6 +29,7 @@ from tests.faults.world import World, until
 BUSY_SECONDS = 1.5
 START_SECONDS = 20.0
 VIEWERS = 60
+ROUNDS = 2
 PADDING = "x" * 2000
 
 
@@ -134,10 +135,10 @@ def _refuses(client: redis.Redis) -> bool:
 async def test_switched_off(world: World, diary: Path) -> None:
     """Supervisors, roles and servers are all gone at one moment, twice; on the same disk all is right again."""
     async with trial(world, diary, seed=103, pause=0.05) as running:
-        for _ in range(2):
+        for _ in range(ROUNDS):
             await asyncio.sleep(BUSY_SECONDS)
-            await asyncio.to_thread(world.crash)
-            await asyncio.to_thread(world.revive)
+            world.crash()
+            world.revive()
             await running.right()
             running.shoppers.go_on()
         assert await running.verdict() == []
@@ -150,14 +151,12 @@ async def test_our_clocks_step_back(world: World, diary: Path, tmp_path: Path, m
     file.write_text(f"{ahead}")
     monkeypatch.setenv("TEST_CLOCK_FILE", str(file))
     async with trial(world, diary, seed=104, pause=0.05) as running:
-        for part in ("web", "orders", "workers"):
-            await asyncio.to_thread(world.replace, part, "clock")
+        world.replace("web", "orders", "workers", patch="clock")
         await asyncio.sleep(BUSY_SECONDS)
         file.write_text("0")
         await asyncio.sleep(BUSY_SECONDS)
         assert await running.verdict() == []
-    for part in ("web", "orders", "workers"):
-        await asyncio.to_thread(world.replace, part)
+    world.replace("web", "orders", "workers")
 
 
 def _until_midnight() -> float:

@@ -67,8 +67,7 @@ class World:
         sockets = {"valkey": _path_of(self.servers.redis_url), "mongod": _path_of(self.servers.mongo_url)}
         self.network = Network({link: sockets[server] for link, server in LINKS.items()})
         self.parts: dict[str, Instance] = {"servers": self.servers}
-        for part, role in ROLES.items():
-            self.start(part, role)
+        self._start(dict.fromkeys(ROLES, 0))
         self.day = datetime.now(UTC).date()
         self.settings = Settings(
             data=str(base / "direct"), redis_url=self.servers.redis_url, mongo_url=self.servers.mongo_url
@@ -80,28 +79,36 @@ class World:
             make_key(self.servers, "secret"),
         )
 
-    def start(self, part: str, role: str, port: int = 0, patch: str = "") -> Instance:
-        """Start a part, for the first time or again.
+    def _start(self, ports: dict[str, int], patch: str = "") -> None:
+        """Start parts together; in the main thread, since they end with the thread that starts them.
 
         Args:
-            port: where it listens; 0: anywhere.
-            patch: a folder of `tests/faults/patches`, which changes its processes before they run.
+            ports: where each of them listens; 0: anywhere.
         """
-        settings = Settings(
-            data=str(self.base / part),
-            port=port,
-            redis_url=f"redis://{self.network.address(f'{part}-valkey')}",
-            mongo_url=f"mongodb://{self.network.address(f'{part}-mongod')}/?directConnection=true",
-            **self._common,
-        )
         with _patched(patch):
-            self.parts[part] = self._launch(part, settings, role)
-        return self.parts[part]
+            for part, port in ports.items():
+                settings = Settings(
+                    data=str(self.base / part),
+                    port=port,
+                    redis_url=f"redis://{self.network.address(f'{part}-valkey')}",
+                    mongo_url=f"mongodb://{self.network.address(f'{part}-mongod')}/?directConnection=true",
+                    **self._common,
+                )
+                self._launched[part] = Launched(settings, (ROLES[part],))
+        for part in ports:
+            self.parts[part] = self._launched[part].ready()
 
-    def replace(self, part: str, patch: str = "") -> None:
-        """Stop a part in good order and start it again where it was, patched."""
-        self._launched[part].stop()
-        self.start(part, ROLES[part], self._port(part), patch)
+    def replace(self, *parts: str, patch: str = "") -> None:
+        """Stop parts in good order and start them again where they were.
+
+        Args:
+            patch: a folder of `tests/faults/patches`, which changes their processes before they run.
+        """
+        for part in parts:
+            self._launched[part].process.signal(signal.SIGINT)
+        for part in parts:
+            self._launched[part].ended()
+        self._start({part: self._port(part) for part in parts}, patch)
 
     def _port(self, part: str) -> int:
         """The setting that brings a part back to the address that it has."""
@@ -122,8 +129,7 @@ class World:
         """Start everything again on the same directories and addresses."""
         ports = {part: self._port(part) for part in ROLES}
         self.servers = self.parts["servers"] = self._launch("servers", self._launched["servers"].settings)
-        for part, role in ROLES.items():
-            self.start(part, role, ports[part])
+        self._start(ports)
 
     def _launch(self, part: str, settings: Settings, *roles: str) -> Instance:
         self._launched[part] = Launched(settings, roles)

@@ -72,7 +72,7 @@ async def listen(url: str, channels: Sequence[str]) -> AsyncGenerator[bytes, Non
                     )
                     if message is not None:
                         yield message["data"]
-        except (RedisError, OSError):
+        except (RedisError, OSError, RuntimeError):  # the last is uvloop's word for a transport that is closed
             await asyncio.sleep(LISTEN_POLL_SECONDS)
         finally:
             await client.aclose()

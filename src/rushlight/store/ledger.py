@@ -40,7 +40,7 @@ LOOSE = timedelta(seconds=10)
 IDLE_SECONDS = 2.0
 # Counting what orders emitted reads an index of all orders.
 ORDERS_INTERVAL_SECONDS = 0.5
-ORDERS_SHARE = 0.02
+ORDERS_SHARE = 0.05
 ORDERS_LONGEST_SECONDS = 60.0
 COUNT_SECONDS = 30.0  # for orders in a MongoDB of their own
 MAX_READINGS = 1000

@@ -15,6 +15,7 @@ from rushlight import failpoints
 from rushlight.errors import SetupError
 from rushlight.failpoints import FAILPOINTS, Injected, arm, armed, at
 from rushlight.settings import ENV_WHOLE, Settings
+from tests.faults import places
 
 SOURCE = Path(failpoints.__file__).parent
 
@@ -31,6 +32,15 @@ def test_each_place_lies_in_the_code_once() -> None:
         name for file in SOURCE.rglob("*.py") for name in re.findall(r'\bat\("([a-z.]+)"\)', file.read_text("utf-8"))
     ]
     assert sorted(found) == sorted(FAILPOINTS)
+
+
+def test_at_each_place_some_process_dies() -> None:
+    """What the tests of failpoints leave to others is named there."""
+    families = [*places.INGEST, *places.ADOPTER, *places.ORDERS, *places.WORKER, *places.ELSEWHERE]
+    assert sorted(families) == sorted(FAILPOINTS)
+    root = Path(__file__).parents[1]
+    for name, file in places.ELSEWHERE.items():
+        assert name in (root / file).read_text("utf-8")
 
 
 def test_refused_where_nothing_is_tested() -> None:

@@ -7,7 +7,16 @@ from rushlight.failpoints import FAILPOINTS
 INGEST = tuple(name for name in FAILPOINTS if name.startswith("log."))
 ADOPTER = tuple(name for name in FAILPOINTS if name.startswith("adopt."))
 ORDERS = tuple(name for name in FAILPOINTS if name.startswith("order."))
-WORKER = tuple(name for name in FAILPOINTS if name not in {*INGEST, *ADOPTER, *ORDERS})
+# What needs somebody to ask for it dies where that is tested.
+ELSEWHERE = {
+    "parking.read": "tests/engine/test_parking.py",
+    "commit.parking": "tests/engine/test_parking.py",
+    "replay.read": "tests/engine/test_rebuild_processes.py",
+    "replay.committed": "tests/engine/test_rebuild_processes.py",
+    "replay.deleted": "tests/engine/test_rebuild_processes.py",
+    "replay.deleting": "tests/engine/test_rebuild_processes.py",
+}
+WORKER = tuple(name for name in FAILPOINTS if name not in {*INGEST, *ADOPTER, *ORDERS, *ELSEWHERE})
 
 # These come again and again: there the process dies in the midst of work, not at its first step.
 OFTEN = ("batch.", "commit.", "order.", "log.unwritten", "log.synced", "log.sen", "log.ans")

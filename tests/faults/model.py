@@ -86,8 +86,8 @@ class Model:
     async def open(cls, settings: Settings) -> Model:
         """On an empty database and an empty Redis."""
         database = await Database.connect(settings, role="model")
-        for name in await database.client[database.name].list_collection_names():
-            await database.client[database.name][name].delete_many({})
+        db = database.client[database.name]
+        await asyncio.gather(*(db[name].delete_many({}) for name in await db.list_collection_names()))
         await database.close()
         model = cls(await Database.connect(settings, role="model"), settings)
         model.redis.flushall()
@@ -191,8 +191,7 @@ class Model:
     async def take_over(self) -> None:
         """A new worker takes every partition, from owners who know nothing of it and may go on."""
         worker = Worker(self.database, self.settings)
-        for partition in range(PARTITIONS):
-            await self._claim(worker, partition)
+        await asyncio.gather(*(self._claim(worker, partition) for partition in range(PARTITIONS)))
 
     async def _claim(self, worker: Worker, partition: int) -> None:
         await self.database.leases.update_one({"_id": partition}, [{"$set": {"expiresAt": "$$NOW"}}])
@@ -236,7 +235,7 @@ class Model:
             raise Died
 
         with armed(name, end):
-            died = [await self._go_on(partition, sweep=sweep) for partition in range(PARTITIONS)]
+            died = await asyncio.gather(*(self._go_on(partition, sweep=sweep) for partition in range(PARTITIONS)))
         return any(died)
 
     async def zombies(self) -> list[str]:

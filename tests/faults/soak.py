@@ -30,7 +30,7 @@ from tests.faults.world import World
 CALM_SECONDS = (2.0, 5.0)
 FAULT_SECONDS = (1.0, 6.0)
 HEAL_SECONDS = 120.0
-LETTERS = {"D": "lost", "U": "twice", "N": "never sent", "R": "wrong amounts", "O": "out of order"}
+BESIDE = " + "
 
 
 class Kind(msgspec.Struct, rename="camel"):
@@ -62,6 +62,7 @@ class Result(msgspec.Struct, rename="camel", kw_only=True):
     pairs: int
     kinds: dict[str, Kind]
     healthy: Kind
+    redis_only: Kind
     requests: int
     acknowledged: int
     unanswered: int
@@ -101,7 +102,7 @@ class Soak:
             await self._one(chosen)
 
     async def _one(self, chosen: tuple[Fault, ...]) -> None:
-        name = " + ".join(fault.name for fault in chosen)
+        name = BESIDE.join(fault.name for fault in chosen)
         shoppers = self._running.shoppers
         shoppers.during = name
         lasts = min([self._dice.uniform(*FAULT_SECONDS), *(fault.longest for fault in chosen if fault.longest)])
@@ -125,12 +126,26 @@ class Soak:
             self._slowest[fault.name] = max(self._slowest[fault.name], took)
 
     def kinds(self) -> dict[str, Kind]:
-        """By name; latencies are of the times when it came alone."""
-        tries = self._running.shoppers.tries
+        """By name; beside a fault of Redis, only others of Redis count for its orders."""
         return {
-            name: _kind(tries.get(name, []), times, self._slowest[name], redis=self._redis[name])
+            name: _kind(self._tries(name), times, self._slowest[name], redis=self._redis[name])
             for name, times in sorted(self._times.items())
         }
+
+    def redis_only(self) -> Kind:
+        """Orders while nothing but Redis was disturbed."""
+        found = [one for label, tries in self._labels() if all(self._redis[each] for each in label) for one in tries]
+        return _kind(found, redis=True)
+
+    def _tries(self, name: str) -> list[Try]:
+        wanted = [(label, tries) for label, tries in self._labels() if name in label]
+        if self._redis[name]:
+            wanted = [(label, tries) for label, tries in wanted if all(self._redis[each] for each in label)]
+        return [one for _, tries in wanted for one in tries]
+
+    def _labels(self) -> list[tuple[list[str], list[Try]]]:
+        tries = self._running.shoppers.tries
+        return [(label.split(BESIDE), found) for label, found in tries.items() if label != HEALTHY]
 
 
 def _kind(tries: list[Try], times: int = 0, right_again: float = 0.0, *, redis: bool = False) -> Kind:
@@ -180,6 +195,7 @@ async def _result(one: Soak, running: Trial, seed: int, seconds: float, wrong: l
         faults=one.faults,
         pairs=one.pairs,
         kinds=kinds,
+        redis_only=one.redis_only(),
         healthy=_kind(running.shoppers.tries.get(HEALTHY, [])),
         requests=told.sent,
         acknowledged=told.accepted,
@@ -204,7 +220,8 @@ def show(result: Result) -> None:
     print(f"\nseed {result.seed}: {result.faults} rounds, {result.pairs} of them with two faults, {result.seconds:g} s")
     head = f"{'kind of fault':<48} times  right again  orders failed   p50 ms   p99 ms"
     print(head)
-    for name, kind in {HEALTHY: result.healthy, **result.kinds}.items():
+    rows = {HEALTHY: result.healthy, "anything of Redis alone": result.redis_only, **result.kinds}
+    for name, kind in rows.items():
         print(
             f"{name:<48} {kind.times:>5}  {kind.right_again:>9.2f} s  {kind.orders:>6} {kind.failed:>6}"
             f" {kind.p50_ms:>8.1f} {kind.p99_ms:>8.1f}"

@@ -33,14 +33,23 @@ async def _lost(running: Trial) -> list[str]:
 
 @pytest.mark.timeout(240)
 async def test_planted_bugs_are_found(buggy: World, tmp_path: Path) -> None:
-    """A door that answers without writing, an order service that forgets events, a worker that miscounts."""
+    """A worker that miscounts, a door that answers without writing, an order service that forgets events."""
     try:
         async with trial(buggy, tmp_path / "diary", seed=1, pause=0.05) as running:
             await asyncio.sleep(BUSY_SECONDS)
             assert await running.verdict() == []
 
-            buggy.replace("web", patch="lying_door")
+            buggy.replace("workers", patch="miscounting_worker")
             running.shoppers.go_on()
+            await asyncio.sleep(BUSY_SECONDS)
+            assert await _lost(running) == []
+            wrong = await running.differences()
+            assert [line for line in wrong if line.startswith("R orders in") and "gross" in line]
+            assert [line for line in wrong if line.startswith("R fold money")]
+            assert [line for line in wrong if line.startswith("C the query API")]
+            buggy.replace("workers")
+
+            buggy.replace("web", patch="lying_door")
             await asyncio.sleep(BUSY_SECONDS)
             lost = await _lost(running)
             assert lost
@@ -50,16 +59,5 @@ async def test_planted_bugs_are_found(buggy: World, tmp_path: Path) -> None:
             buggy.replace("orders", patch="forgetful_orders")
             await asyncio.sleep(BUSY_SECONDS)
             assert [line for line in await _lost(running) if line.startswith("D lost: orders order_created")]
-            buggy.replace("orders")
-
-            wrong = await running.differences()
-            assert not [line for line in wrong if line.startswith(("R", "C")) and "gross" in line], wrong
-            buggy.replace("workers", patch="miscounting_worker")
-            await asyncio.sleep(BUSY_SECONDS)
-            await _lost(running)
-            wrong = await running.differences()
-            assert [line for line in wrong if line.startswith("R orders in") and "gross" in line]
-            assert [line for line in wrong if line.startswith("R fold money")]
-            assert [line for line in wrong if line.startswith("C the query API")]
     finally:
         buggy.close()

@@ -88,9 +88,10 @@ class Diary:
         os.fdatasync(self._file)
 
 
-def entries(path: Path) -> Iterator[Entry]:
-    """What a diary holds."""
+def entries(path: Path, start: int = 0) -> Iterator[Entry]:
+    """What a diary holds from this byte on."""
     decoder = msgspec.json.Decoder(Entry)
     with path.open("rb") as file:
+        file.seek(start)
         for line in file:
             yield decoder.decode(line)

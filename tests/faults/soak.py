@@ -23,7 +23,6 @@ import msgspec
 from tests.faults.checks import short
 from tests.faults.faults import Fault, pairs
 from tests.faults.shoppers import HEALTHY, Try
-from tests.faults.told import Told
 from tests.faults.trial import Trial, trial
 from tests.faults.world import World
 
@@ -161,11 +160,12 @@ def _kind(tries: list[Try], times: int = 0, right_again: float = 0.0, *, redis: 
     )
 
 
-async def soak(duration: float, seed: int, base: Path, world: World | None = None) -> Result:
+async def soak(duration: float, seed: int, base: Path, world: World | None = None, diary: Path | None = None) -> Result:
     """Run it on a world of its own, or on one that is given.
 
     Args:
         duration: seconds of faults. base: an empty directory.
+        world, diary: what runs already, and what was sent to it so far.
     """
     print(f"seed {seed}, {duration:g} s", flush=True)
     own = None if world else World(base / "world")
@@ -173,7 +173,7 @@ async def soak(duration: float, seed: int, base: Path, world: World | None = Non
     assert here is not None
     began = time.monotonic()
     try:
-        async with trial(here, base / "diary", seed=seed, pause=0.2) as running:
+        async with trial(here, diary or base / "diary", seed=seed, pause=0.2) as running:
             one = Soak(running, seed)
             await one.run(duration)
             wrong = one.wrong or await running.verdict()
@@ -184,7 +184,7 @@ async def soak(duration: float, seed: int, base: Path, world: World | None = Non
 
 
 async def _result(one: Soak, running: Trial, seed: int, seconds: float, wrong: list[str]) -> Result:
-    told = Told.read(running.diary)
+    told = running.told()
     ledger = await running.ledger()
     letters = Counter(line[0] for line in wrong)
     kinds = one.kinds()

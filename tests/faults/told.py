@@ -38,6 +38,7 @@ class Told:
     sent: int = 0
     accepted: int = 0
     refused: int = 0
+    _by_key: dict[str, list[Claim]] = field(default_factory=dict)
 
     @property
     def unknown(self) -> int:
@@ -52,19 +53,20 @@ class Told:
     def of(cls, told: Iterable[Entry]) -> Told:
         """Fold entries."""
         self = cls()
-        by_key: dict[str, list[Claim]] = defaultdict(list)
         for entry in told:
-            if isinstance(entry, Sent):
-                self.sent += 1
-                for claim_of in _claims(entry):
-                    claim = self.claims.setdefault(claim_of, Claim(entry))
-                    by_key[entry.key].append(claim)
-            elif isinstance(entry, Answered):
-                self.accepted += entry.outcome == "accepted"
-                self.refused += entry.outcome == "refused"
-                for claim in by_key[entry.key]:
-                    claim.outcome = entry.outcome
+            self.add(entry)
         return self
+
+    def add(self, entry: Entry) -> None:
+        """Fold one more."""
+        if isinstance(entry, Sent):
+            self.sent += 1
+            self._by_key[entry.key] = [self.claims.setdefault(name, Claim(entry)) for name in _claims(entry)]
+        elif isinstance(entry, Answered):
+            self.accepted += entry.outcome == "accepted"
+            self.refused += entry.outcome == "refused"
+            for claim in self._by_key.pop(entry.key, ()):
+                claim.outcome = entry.outcome
 
     @classmethod
     def read(cls, path: Path) -> Told:

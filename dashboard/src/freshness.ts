@@ -5,6 +5,9 @@ import type { Board } from "./wire.ts";
 /** Figures older than this say that they are stale. */
 export const STALE_AFTER_SECONDS = 3;
 
+/** The ledger counts what write-ahead logs say of themselves, at rest every two seconds. */
+export const LEDGER_STALE_AFTER_SECONDS = 6;
+
 /** Frames come at least once a second; silence beyond this means the line is dead, whatever the socket believes. */
 export const SILENT_AFTER_SECONDS = 2.5;
 
@@ -29,7 +32,8 @@ export function freshness(board: Board, basis: Basis, line: Line): Freshness {
   const completeTo = completeToOf(board, basis);
   const lag = Math.max(0, Date.parse(board.asOf) - completeTo) / 1000;
   const ageSeconds = isLost(line) ? lag + line.silentSeconds : lag;
-  return { completeTo, ageSeconds, stale: isLost(line) || ageSeconds > STALE_AFTER_SECONDS };
+  const patience = basis === "ledger" ? LEDGER_STALE_AFTER_SECONDS : STALE_AFTER_SECONDS;
+  return { completeTo, ageSeconds, stale: isLost(line) || ageSeconds > patience };
 }
 
 /** Whether nothing can be said about the present. */

@@ -121,6 +121,7 @@ class _Logs(NamedTuple):
     each: list[_Log]
     terminals: list[dict[str, dict[str, int]]]
     rejected: dict[str, dict[str, int]]
+    looked: list[datetime]
     unreachable: list[str]
 
 
@@ -201,13 +202,15 @@ class LedgerReader:
         return self._orders
 
     async def _logs(self, present: datetime) -> _Logs:
-        logs = _Logs([], [], {}, [ORDERS_ACCOUNT] if self._orders_unreachable else [])
+        logs = _Logs([], [], {}, [], [ORDERS_ACCOUNT] if self._orders_unreachable else [])
         async for log in self._database.logs.find({}):
             closed = log.get("closed", False)
             said = log.get("heartbeatAt") or log["startedAt"]
             looked = ALWAYS if closed else (log.get("checkedAt") or log["startedAt"]) - TICK
             if not closed and present - said > timedelta(seconds=LOG_SILENT_SECONDS):
                 logs.unreachable.append(str(log["_id"]))
+            else:
+                logs.looked.append(looked)
             named = {
                 source: _Part(counts.get("acknowledged", 0), counts.get("pending", 0), looked, said)
                 for source, counts in log.get("sources", {}).items()
@@ -233,7 +236,7 @@ class LedgerReader:
         balanced = not logs.unreachable and all(young if verdict is None else verdict for verdict in verdicts)
         ledger = Ledger(
             balanced=balanced,
-            as_of=min(present, orders.looked),
+            as_of=min(present, orders.looked, *logs.looked),
             total=_sum(sources.values()),
             sources=sources,
             unreachable=sorted(logs.unreachable),

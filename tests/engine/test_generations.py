@@ -266,12 +266,22 @@ async def test_a_rebuild_stops_at_what_it_cannot_fold(database: Database, append
     assert await audit(database, shop.acknowledged) == []
 
 
+class _Contradictory(Money):
+    def fold(self, state: State, event: Envelope) -> None:
+        """Make of one order what MongoDB does not take."""
+        super().fold(state, event)
+        if event.aggregate_id == "o-3":
+            state.put(f"{event.shop}/both", {"a": 1})
+            state.add(f"{event.shop}/both", {"a.b": 1})
+
+
+@pytest.mark.parametrize("refusing", [_Allergic, _Contradictory])
 async def test_an_event_that_only_the_new_fold_refuses_parks_nothing(
-    database: Database, appender: Appender, brisk: Settings
+    database: Database, appender: Appender, brisk: Settings, refusing: type[Money]
 ) -> None:
     """While it is built the live figures decide what is poison: the new generation falls behind and stops instead."""
 
-    class Newer(_Allergic):
+    class Newer(refusing):  # type: ignore[misc, valid-type]
         version = 2
 
     generations = Generations(database)
@@ -295,7 +305,8 @@ async def _is_complete(database: Database, name: str, number: int) -> bool:
 
 
 async def _has_stopped(generations: Generations, name: str, number: int) -> bool:
-    return bool((await generations.read()).of(name)[number].stopped)
+    found = (await generations.read()).of(name).get(number)
+    return found is not None and bool(found.stopped)
 
 
 class _Doubled(Money):
@@ -434,6 +445,57 @@ async def test_what_was_given_up_is_deleted_after_a_crash_too(
     async with working(brisk):
         await until_only_live(database)
     assert not await database.positions.find_one({"projections.money_1": {"$exists": True}})
+
+
+class _Careless(Projection):
+    """Reads a document that it has not named; the second batch would take for new what the first has stored."""
+
+    name = "test_careless"
+
+    def fold(self, state: State, event: Envelope) -> None:
+        """Count events."""
+        counted = state.document(f"{event.shop}/all")
+        counted["events"] = counted.get("events", 0) + 1
+
+
+class _Clumsy(_Careless):
+    def keys(self, event: Envelope) -> list[str]:
+        """Take every event for an order."""
+        return [f"{event.shop}/{event.payload['orderNumber']}"]
+
+
+@pytest.mark.parametrize("faulty", [_Careless, _Clumsy])
+async def test_keys_that_are_wrong_stop_a_new_projection_and_nobody_else(
+    database: Database, appender: Appender, brisk: Settings, faulty: type[Projection]
+) -> None:
+    """The partitions stay with their owners, and what comes goes into the other figures."""
+    shop = await _history(database, appender, brisk, seed=57)
+    async with working(brisk, *OURS, faulty()):
+        await eventually(lambda: _has_stopped(Generations(database), faulty.name, 1))
+        epochs = await database.leases.distinct("epoch", {"owner": {"$ne": None}})
+        for _ in range(3):
+            await shop.place(3)
+            await settled(database, shop.acknowledged)
+        assert await database.leases.distinct("epoch", {"owner": {"$ne": None}}) == epochs
+    assert not await database.outcomes.find_one({"kind": "parked"})
+    stopped = (await Generations(database).read()).of(faulty.name)[1].stopped
+    assert all("keys()" in stop.reason or "orderNumber" in stop.reason for stop in stopped.values())
+    assert await audit(database, shop.acknowledged) == []
+
+
+@pytest.mark.parametrize("faulty", [_Careless, _Clumsy])
+async def test_keys_that_are_wrong_park_what_a_live_projection_should_fold(
+    database: Database, appender: Appender, brisk: Settings, faulty: type[Projection]
+) -> None:
+    """In sight, instead of a partition that stands still."""
+    async with working(brisk, *OURS, faulty()):
+        await eventually(lambda: _reads(database, faulty.name, 1))
+        shop = await sale(database, appender, seed=58, orders=5)
+        await eventually(lambda: _are_parked(database, len(shop.acknowledged)))
+
+
+async def _are_parked(database: Database, count: int) -> bool:
+    return await database.outcomes.count_documents({"kind": "parked"}) == count
 
 
 def _in_kilograms(payload: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from bson.errors import BSONError
@@ -16,13 +17,15 @@ from rushlight.store.database import Collection, Database, Document, of_primary
 from rushlight.store.generations import seq_name
 
 META_FIELDS = ("_id", "p", "seq")
+UNSTORABLE = (BSONError, OverflowError, TypeError, UnicodeEncodeError)
 
 
 class Poison(Exception):
     """A fold failed on one event; the state that it was folding into is spoilt."""
 
     def __init__(self, event: Envelope, error: Exception) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
+        # MongoDB keeps it, which takes no half of a character.
+        super().__init__(f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode())
         self.event = event
         self.error = error
 
@@ -61,34 +64,49 @@ class Folder:
         Raises:
             Poison: the fold failed on an event, or made of it what cannot be stored.
         """
-        wanted = [(seq, event) for seq, event in placed if self._projection.wants(event)]
-        loaded = await self._load([event for _, event in wanted])
+        wanted = [(seq, event, keys) for seq, event in placed if (keys := self._keys(event)) is not None]
+        loaded = await self._load({key for _, _, keys in wanted for key in keys})
         known = set(loaded)
         state = State(loaded)
-        for seq, event in wanted:
-            state.seq = seq
+        for seq, event, keys in wanted:
+            state.seq, state.named = seq, keys
             try:
                 self._projection.fold(state, event)
             except Exception as error:
                 raise Poison(event, error) from error
         try:
             return self._written(state, known)
-        except (BSONError, OverflowError, UnicodeEncodeError) as error:
-            raise Poison(await self._culprit([event for _, event in wanted], error), error) from error
+        except UNSTORABLE as error:
+            raise Poison(await self._culprit([event for _, event, _ in wanted], error), error) from error
+
+    def _keys(self, event: Envelope) -> tuple[str, ...] | None:
+        """What the projection reads to fold an event; None when it does not want it."""
+        try:
+            keys = tuple(self._projection.keys(event)) if self._projection.wants(event) else None
+            if keys is not None and not all(isinstance(key, str) for key in keys):
+                raise TypeError(f"keys() must give strings, not {keys!r}")
+        except Exception as error:
+            raise Poison(event, error) from error
+        return keys
 
     async def _culprit(self, events: Sequence[Envelope], error: Exception) -> Envelope:
         """The first event whose own documents cannot be stored either; else the last, which made the sum overflow."""
         for event in events[:-1]:
-            alone = State(await self._load([event]))
-            self._projection.fold(alone, event)
-            try:
-                self._written(alone, set())
-            except type(error):
+            if await self._fails_alone(event, error):
                 return event
         return events[-1]
 
-    async def _load(self, events: Sequence[Envelope]) -> dict[str, Document]:
-        keys = {key for event in events for key in self._projection.keys(event)}
+    async def _fails_alone(self, event: Envelope, error: Exception) -> bool:
+        state = State(await self._load(set(self._keys(event) or ())))
+        with suppress(Exception):  # it went well behind those before it, and builds on one of them
+            self._projection.fold(state, event)
+            try:
+                self._written(state, set())
+            except type(error):
+                return True
+        return False
+
+    async def _load(self, keys: set[str]) -> dict[str, Document]:
         if not keys:
             return {}
         ids = [self._prefix + key for key in keys]

@@ -60,6 +60,11 @@ class Fold(NamedTuple):
     lanes: list[Lane]
 
     @property
+    def beside(self) -> bool:
+        """Whether there is one among them that nobody reads yet."""
+        return any(not lane.live for lane in self.lanes)
+
+    @property
     def names(self) -> list[str]:
         """Under which their seqs stand in the position."""
         return [lane.key for lane in self.lanes]
@@ -119,15 +124,18 @@ class Lanes:
         """Whether something is behind the journal's end, or left over from a generation that was given up."""
         return any(lane.seq < seq and not lane.stopped for lane in self._lanes.values()) or bool(self._leftovers())
 
-    async def fold(self, events: Sequence[Envelope], position: Position) -> Fold:
+    async def fold(self, events: Sequence[Envelope], position: Position, *, only_live: bool = False) -> Fold:
         """Fold events that take the next places into every generation that has reached the journal's end.
+
+        Args:
+            only_live: leave out those that are being built; they fall behind.
 
         Raises:
             Poison: a live generation cannot fold an event. One that is being built falls behind instead, and stops
                 before that event when it is caught up.
         """
         current = [upcast(event) for event in events]
-        lanes = [lane for lane in self._lanes.values() if lane.seq == position.seq]
+        lanes = [lane for lane in self._lanes.values() if lane.seq == position.seq and (lane.live or not only_live)]
         results = await asyncio.gather(
             *(lane.folder.fold(current, position.seq + 1) for lane in lanes), return_exceptions=True
         )
@@ -204,7 +212,11 @@ class Lanes:
                 "partition %d: %s stops before event %s (%s of %s, place %d): %s",
                 self._partition, lane.key, event.id, event.name, event.aggregate_id, to, error,
             )  # fmt: skip
-            await self._generations.stop(lane.projection.name, lane.number, self._partition, stop)
+            try:
+                await self._generations.stop(lane.projection.name, lane.number, self._partition, stop)
+            except BaseException:
+                lane.stopped = False  # nobody was told: it comes to the same event again, and says so
+                raise
 
     def _leftovers(self) -> list[tuple[str, int]]:
         places = [(name, int(number)) for name, _, number in (key.rpartition("_") for key in self._seqs)]

@@ -141,7 +141,7 @@ class PartitionOwner:
                         await self._sweep_if_due()
                     await self._serve_requests()
                     self._position = await self._lanes.advance(self._position, self._committer)
-                except (PyMongoError, Unavailable) as error:
+                except (PyMongoError, Retryable) as error:
                     log.warning("partition %d waits for MongoDB: %s", self._position.partition, error)
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
@@ -266,14 +266,23 @@ class PartitionOwner:
         await self._settle_as(sort, generation, entry)
 
     async def _settle_as(self, make: Callable[[], Awaitable[Batch]], generation: str, entry: str) -> Batch:
+        only_live = False
         while True:
             batch = await make()
             at("batch.sorted")
+            folded = Fold([], [])
             try:
                 async with self._turn:
-                    folded, journal = await self._fold(batch)
+                    folded, journal = await self._fold(batch, only_live=only_live)
                     at("batch.folded")
                     await self._commit(batch, folded, journal, generation, entry)
+            except Refused:
+                # Nobody's event is parked for what only a generation that is being built makes of it: that one falls
+                # behind, and stops there when it is caught up.
+                if not folded.beside:
+                    raise
+                only_live = True
+                continue
             except Retryable as error:
                 log.warning("partition %d sorts a batch again: %s", self._position.partition, error)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -282,13 +291,13 @@ class PartitionOwner:
         await self._after_commit(batch)
         return batch
 
-    async def _fold(self, batch: Batch) -> tuple[Fold, list[RawBSONDocument]]:
+    async def _fold(self, batch: Batch, *, only_live: bool) -> tuple[Fold, list[RawBSONDocument]]:
         """Encode and fold the accepted events; one that cannot be is parked, with the later ones of its aggregate."""
         while True:
             journal = self._encode(batch)
             events = [candidate.event for candidate in batch.accepted]
             try:
-                folded = await self._lanes.fold(events, self._position)
+                folded = await self._lanes.fold(events, self._position, only_live=only_live)
             except Poison as poison:
                 batch.park_from(poison.event, str(poison))
                 continue

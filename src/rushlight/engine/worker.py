@@ -20,6 +20,7 @@ from rushlight.errors import Fenced
 from rushlight.failpoints import at
 from rushlight.projections.registry import projections_of
 from rushlight.settings import Settings
+from rushlight.steady import steadily
 from rushlight.store.clearing import Clearing
 from rushlight.store.database import Database
 from rushlight.store.journal import Journal
@@ -85,7 +86,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop` (or until cancelled); passing trouble with MongoDB is waited out."""
-        looking = asyncio.create_task(self._catalogue.run())
+        looking = asyncio.create_task(steadily(self._catalogue.run))
         try:
             await self._keep_leases()
         finally:

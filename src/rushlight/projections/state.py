@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 Content = dict[str, Any]
@@ -29,16 +29,23 @@ class State:
 
     Attributes:
         seq: place of the event that is being folded; each document remembers that of its last change.
+        named: keys that the projection has named for this event; None where nobody asks.
     """
 
     def __init__(self, documents: Mapping[str, Content] | None = None) -> None:
         self.seq = 0
+        self.named: Collection[str] | None = None
         self.documents: dict[str, Content] = dict(documents or {})
         self.rewritten: dict[str, int] = {}
         self.counted: dict[str, Counters] = {}
 
     def document(self, key: str) -> Content:
-        """The document's content, to be changed in place; empty when it is new."""
+        """The document's content, to be changed in place; empty when it is new.
+
+        Raises:
+            LookupError: ``keys`` has not named it, so nobody knows whether it is new.
+        """
+        self._require_named(key)
         self.rewritten[key] = self.seq
         found = self.documents.get(key)
         if found is None:
@@ -46,7 +53,12 @@ class State:
         return found
 
     def peek(self, key: str) -> Content | None:
-        """The document's content to read only, or None."""
+        """The document's content to read only, or None.
+
+        Raises:
+            LookupError: ``keys`` has not named it.
+        """
+        self._require_named(key)
         return self.documents.get(key)
 
     def add(self, key: str, amounts: Mapping[str, int]) -> None:
@@ -77,6 +89,10 @@ class State:
         for key, counters in self.counted.items():
             _apply(contents.setdefault(key, {}), counters)
         return contents
+
+    def _require_named(self, key: str) -> None:
+        if self.named is not None and key not in self.named:
+            raise LookupError(f"keys() does not name the document {key!r}, which the fold reads")
 
     def _of(self, key: str) -> Counters:
         counters = self.counted.get(key)

@@ -329,17 +329,22 @@ async def test_a_slow_one_holds_up_nobody(
 async def test_what_cannot_be_read_is_parked_at_once(
     database: Database, appender: Appender, brisk: Settings, notes: Notes
 ) -> None:
-    """An event that its class cannot hold never reaches the function; one that cancels itself has failed."""
+    """An event that its class cannot hold never reaches the function; one that cancels itself, or ends, has failed."""
     shop = Shop(database, appender, seed=39)
-    await sell(shop, database, brisk, orders=3, later=0)
+    await sell(shop, database, brisk, orders=5, later=0)
     await database.journal.update_one({"aggregateId": "o-1"}, {"$set": {"payload.currency": 7}})
-    notes.failure = lambda envelope: asyncio.CancelledError() if envelope.aggregate_id == "o-2" else None
+    failures: dict[str, BaseException] = {
+        "o-2": asyncio.CancelledError(),
+        "o-3": SystemExit(3),
+        "o-4": ValueError("half of a character: \ud800"),
+    }
+    notes.failure = lambda envelope: failures.get(envelope.aggregate_id)
     async with reacting_to(brisk, notes.declare(attempts=1)):
         await caught_up(database)
         reasons = {entry.aggregate_id: entry.reason async for entry in held.entries(database, None)}
-    assert set(reasons) == {"o-1", "o-2"}
+    assert set(reasons) == {"o-1", *failures}
     assert "currency" in reasons["o-1"]
-    assert {call.aggregate for call in notes.calls} == {"o-0", "o-2"}
+    assert {call.aggregate for call in notes.calls} == {"o-0", *failures}
 
 
 async def test_pauses() -> None:

@@ -18,7 +18,8 @@ class CallFailed(Exception):
     """A call failed. ``final``: trying again would not help. ``after_seconds``: the least pause before it does."""
 
     def __init__(self, reason: str, *, final: bool = False, after_seconds: float = 0.0) -> None:
-        super().__init__(reason)
+        # MongoDB keeps it, which takes no half of a character (as in a file's name that is no UTF-8).
+        super().__init__(reason.encode("utf-8", "replace").decode())
         self.final = final
         self.after_seconds = after_seconds
 
@@ -47,7 +48,7 @@ async def call(subscription: Subscription, event: Envelope) -> None:
         if task is not None and task.cancelling():
             raise
         raise CallFailed("it cancelled itself") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a function that wants to end the process has only failed
         if deadline.expired():
             raise CallFailed(f"took longer than {subscription.deadline_seconds:g} s") from error
         raise CallFailed(_words(error)) from error
@@ -59,5 +60,5 @@ def pause_of(subscription: Subscription, attempts: int) -> float:
     return min(LONGEST_PAUSE_SECONDS, doubled) * random.uniform(0.5, 1.0)
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

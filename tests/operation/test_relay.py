@@ -203,6 +203,41 @@ async def test_an_order_that_is_there_already(
     assert await shop_database.orders.find_one(SOME_ENTRY)
 
 
+async def test_what_is_no_entry_holds_up_nobody_else(
+    settings: Settings, relaying: Settings, shop_database: Database, ours: Database, tmp_path: Path
+) -> None:
+    """Outboxes that something else has written into stay where they are, in sight, and the others are moved."""
+    foreign: list[Any] = [
+        {"p": 0},
+        {"n": "1", "p": 0, "at": 5, "e": 7},
+        {"n": None, "p": 1, "e": "{}"},
+    ]
+    await shop_database.orders.insert_many(
+        [
+            {"_id": "of one", "outbox": foreign[:1]},
+            {"_id": "of several", "outbox": [*foreign, "text"]},
+            {"_id": "of none", "outbox": foreign[0]},
+            {"_id": 7, "outbox": foreign[:1]},
+        ]
+    )
+    shop = Shop(shop_database, None, seed=26)
+    await shop.place(10)
+    with relays(relaying, tmp_path / "log") as some:
+        async with working(settings):
+
+            async def told() -> bool:
+                log = await ours.logs.find_one({"_id": {"$regex": "^relay:"}})
+                stored = await ours.journal.count_documents({})
+                left = await shop_database.orders.count_documents(SOME_ENTRY)
+                waiting = log["sources"]["orders"]["pending"] if log else 0
+                damaged = len(log["damage"]) if log else 0
+                return (stored, left, waiting, damaged) == (len(shop.acknowledged), 4, 7, 7)
+
+            await eventually(told)
+            assert some.running[0].code is None
+    assert await audit(ours, shop.acknowledged) == []
+
+
 async def test_finish(
     settings: Settings, relaying: Settings, shop_database: Database, ours: Database, tmp_path: Path
 ) -> None:

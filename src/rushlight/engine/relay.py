@@ -30,7 +30,7 @@ from rushlight.store.clock import server_time
 from rushlight.store.database import Database, Document, relaxed
 from rushlight.store.outbox import ORIGIN
 from rushlight.store.pace import Pace
-from rushlight.store.relayed import RELAY, Copies, Copy, Entry, ShopOrders
+from rushlight.store.relayed import RELAY, UNNUMBERED, Copies, Copy, Entry, ShopOrders, number_of
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class Relay:
         entries: dict[str, list[Entry]] = {}
         for order_id, outbox in outboxes.items():
             copied = _copied(copies.get(order_id))
-            some = [entry for entry in outbox if entry["n"] > copied]
+            some = [entry for entry in outbox if number_of(entry) > copied]
             foreign = order_id in copies and not copies[order_id].ours
             why = f"order {order_id!r} exists already, from elsewhere" if foreign else ""
             readable: list[Entry] = []
@@ -222,7 +222,7 @@ def _trouble(order_id: str, entry: Document) -> str:
     place = f"entry {entry.get('n')!r} of order {order_id!r}"
     if not isinstance(order_id, str):
         return f"{place}: the order's id is no string"
-    if not isinstance(entry.get("e"), str) or not isinstance(entry.get("p"), int):
+    if number_of(entry) == UNNUMBERED or not isinstance(entry.get("e"), str) or not isinstance(entry.get("p"), int):
         return f"{place} is no entry of an outbox"
     if not isinstance(entry.get("at"), datetime):
         return f"{place} has no time"

@@ -26,6 +26,7 @@ RELAY = "relay:"
 FETCH_ORDERS = 500
 NOTES = "rushlight"
 DUPLICATE_KEY = 11000
+UNNUMBERED = 2**63
 
 
 class Entry(NamedTuple):
@@ -47,6 +48,18 @@ class Copy(NamedTuple):
     emitted: int
     open: frozenset[int]
     ours: bool
+
+
+def number_of(entry: Document) -> int:
+    """An entry's number in its order; what has none stands behind all that do."""
+    number = entry.get("n")
+    return number if isinstance(number, int) else UNNUMBERED
+
+
+def _entries(order: Document) -> list[Document]:
+    """An outbox as whoever wrote it left it: what is no entry holds up no other order."""
+    outbox = order.get("outbox", [])
+    return [entry if isinstance(entry, dict) else {} for entry in (outbox if isinstance(outbox, list) else [{}])]
 
 
 class ShopOrders:
@@ -94,7 +107,7 @@ class ShopOrders:
         some: dict[str, list[int]] = {}
         found = self._orders.find(SOME_ENTRY, {"outbox.n": 1}, hint="outbox", batch_size=FETCH_ORDERS)
         async for order in found:
-            some[order["_id"]] = sorted(entry["n"] for entry in order.get("outbox", ()))
+            some[order["_id"]] = sorted(map(number_of, _entries(order)))
             if len(some) == FETCH_ORDERS:
                 yield some
                 some = {}
@@ -108,7 +121,7 @@ class ShopOrders:
             PyMongoError: the shop's MongoDB does not answer.
         """
         found = self._orders.find({"_id": {"$in": list(order_ids)}}, {"outbox": 1})
-        return {order["_id"]: sorted(order.get("outbox", ()), key=lambda e: e["n"]) async for order in found}
+        return {order["_id"]: sorted(_entries(order), key=number_of) async for order in found}
 
     async def clear(self, settled: dict[str, set[int]]) -> None:
         """Take settled entries out; late or twice is harmless.

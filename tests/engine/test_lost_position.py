@@ -73,3 +73,17 @@ async def test_a_restoration_that_was_interrupted(database: Database, appender: 
         await eventually(lambda: caught_up(database))
         assert (await Freshness(database).read()).money > before.money
     assert await audit(database, shop.acknowledged) == []
+
+
+async def test_leases_are_lost_and_positions_are_not(database: Database, appender: Appender, brisk: Settings) -> None:
+    """However often the partitions had changed hands: the first new owner is above all that were before."""
+    shop = Shop(database, appender, seed=43)
+    async with working(brisk):
+        await shop.place(10)
+        await settled(database, shop.acknowledged)
+    await database.positions.update_many({}, {"$set": {"epoch": 5000}})
+    await database.leases.delete_many({})
+    async with working(brisk):
+        await shop.place(10)
+        await settled(database, shop.acknowledged)
+    assert await audit(database, shop.acknowledged) == []

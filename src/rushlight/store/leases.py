@@ -25,6 +25,7 @@ class Leases:
 
     def __init__(self, database: Database, owner: str, ttl_seconds: float) -> None:
         self._leases = database.leases
+        self._positions = database.positions
         self._client = database.client
         self._owner = owner
         self._ttl_ms = int(ttl_seconds * 1000)
@@ -86,7 +87,8 @@ class Leases:
                 }
             }
         ]
-        await self._leases.update_one({"_id": partition}, {"$setOnInsert": {"owner": None, "epoch": 0}}, upsert=True)
+        if not await self._leases.find_one({"_id": partition}, {"_id": 1}):
+            await self._begin(partition)
         before = await self._leases.find_one_and_update({"_id": partition, **free}, taken)
         if before is None:
             return None
@@ -94,6 +96,12 @@ class Leases:
         if before["owner"] and "session" in before:
             await self._kill(before["session"])
         return int(before["epoch"]) + 1
+
+    async def _begin(self, partition: int) -> None:
+        """The first lease; above the position's epoch where a restore brought back that alone."""
+        position = await self._positions.find_one({"_id": partition}, {"epoch": 1}) or {"epoch": 0}
+        first = {"owner": None, "epoch": position["epoch"]}
+        await self._leases.update_one({"_id": partition}, {"$setOnInsert": first}, upsert=True)
 
     async def release(self, partition: int) -> None:
         """Give a partition back, if it is still held."""

@@ -11,11 +11,13 @@ import pytest
 import pytest_asyncio
 
 from rushlight.errors import Unavailable
+from rushlight.local import Instance
 from rushlight.query.api import build
-from rushlight.query.figures import MAX_VIEWS, Figures
+from rushlight.query.figures import MAX_VIEWS, QUERY_SECONDS, Figures
 from rushlight.query.view import View
 from rushlight.settings import Settings
 from rushlight.store.database import Database
+from rushlight.testing import Faults
 from tests.query.eventually import eventually
 from tests.query.world import client
 
@@ -106,6 +108,20 @@ async def test_without_mongodb_it_is_unavailable(settings: Settings, database: D
             assert answer.headers["retry-after"] == "1"
         assert (await http.get("/health/ready")).status_code == 503
         assert (await http.get("/health/live")).status_code == 200
+
+
+async def test_a_frozen_mongodb_holds_nobody_up(own_servers: Instance) -> None:
+    """Whoever asks while MongoDB stands still is told so by the deadline; none waits for another's longer one."""
+    settings = own_servers.settings
+    database = await Database.connect(settings, role="test")
+    async with client(build(database, settings)) as http:
+        with Faults(own_servers).frozen("mongod"):
+            async with asyncio.timeout(2 * QUERY_SECONDS):
+                answers = await asyncio.gather(
+                    *(http.get(f"/api/v1/{path}") for path in ("ledger", "summary", "parked"))
+                )
+    await database.close()
+    assert [answer.status_code for answer in answers] == [503, 503, 503]
 
 
 async def test_a_query_that_takes_too_long_is_given_up(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:

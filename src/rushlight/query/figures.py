@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal, TypeVar
 
 import pymongo
@@ -27,7 +28,7 @@ Lane = Literal["short", "long", "live"]
 MAX_VIEWS: dict[Lane, int] = {"short": 8, "long": 2, "live": 32}
 SNAPSHOT_RETRIES = 4
 
-__all__ = ["Figures", "Lane", "Ledger", "unavailable"]
+__all__ = ["Figures", "Lane", "Ledger", "unavailable", "within"]
 
 T = TypeVar("T")
 ViewMaker = Callable[[Database, Scope, Moment, set[tuple[str, str, str]]], View]
@@ -37,7 +38,8 @@ class Figures:
     """Everything that is read in one process goes through one of these.
 
     Attributes:
-        freshness: reads how complete the figures are. projections: by name, those of the user's modules among them.
+        freshness: reads how complete the figures are, within the caller's deadline, for whose end other readers wait.
+        projections: by name, those of the user's modules among them.
     """
 
     def __init__(self, database: Database, settings: Settings) -> None:
@@ -66,16 +68,13 @@ class Figures:
         Raises:
             Unavailable: MongoDB does not answer, or not in time.
         """
-        try:
-            with pymongo.timeout(seconds):
-                async with asyncio.timeout(seconds):
-                    await self._slots[lane].acquire()
-                try:
-                    return await self._attempts(shop, query, view)
-                finally:
-                    self._slots[lane].release()
-        except (PyMongoError, TimeoutError) as error:
-            raise unavailable(error, seconds) from error
+        with within(seconds):
+            async with asyncio.timeout(seconds):
+                await self._slots[lane].acquire()
+            try:
+                return await self._attempts(shop, query, view)
+            finally:
+                self._slots[lane].release()
 
     async def read_ledger(self, *, wait: bool = False) -> Ledger:
         """The ledger as it stands; see `LedgerReader.read`.
@@ -83,11 +82,8 @@ class Figures:
         Raises:
             Unavailable: MongoDB does not answer, or not in time.
         """
-        try:
-            with pymongo.timeout(LEDGER_SECONDS):
-                return await self._ledger.read(wait=wait)
-        except PyMongoError as error:
-            raise unavailable(error, LEDGER_SECONDS) from error
+        with within(LEDGER_SECONDS):
+            return await self._ledger.read(wait=wait)
 
     async def _attempts(self, shop: str, query: Callable[[View], Awaitable[T]], view: ViewMaker) -> T:
         for _ in range(SNAPSHOT_RETRIES):
@@ -108,6 +104,20 @@ class Figures:
             scope = Scope(shop, source, self.settings.partitions, generations)
             moment = Moment(session, complete_to, present)
             return await query(view(self.database, scope, moment, self._currencies))
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """A deadline for all that MongoDB is asked in this block; without one a caller waits for the network.
+
+    Raises:
+        Unavailable: MongoDB does not answer, or not in time.
+    """
+    try:
+        with pymongo.timeout(seconds):
+            yield
+    except (PyMongoError, TimeoutError) as error:
+        raise unavailable(error, seconds) from error
 
 
 def unavailable(error: Exception, seconds: float) -> Unavailable:

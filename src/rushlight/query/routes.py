@@ -26,7 +26,7 @@ from rushlight.query.answers import (
     SummaryAnswer,
 )
 from rushlight.query.customers import customer
-from rushlight.query.figures import Figures
+from rushlight.query.figures import QUERY_SECONDS, Figures, within
 from rushlight.query.funnel import funnel
 from rushlight.query.notices import NewNotice, Notice
 from rushlight.query.parked import parked
@@ -73,7 +73,9 @@ def _shop(shop: str) -> str:
 
 async def _span(figures: Figures, shop: str, start: str | None, end: str | None) -> Span:
     local = zone(figures.settings.shop(_shop(shop)).time_zone)
-    return parse_span(start or None, end or None, local=local, present=await server_time(figures.database))
+    with within(QUERY_SECONDS):
+        present = await server_time(figures.database)
+    return parse_span(start or None, end or None, local=local, present=present)
 
 
 @get("/summary", summary="Sales of a range, by currency")
@@ -236,7 +238,8 @@ async def get_ledger(figures: Reader) -> LedgerAnswer:
     """`acknowledged = stored + duplicate + parked + dropped + pending`, each counted by itself, for every source of
     all shops. While events flow the answer may take some seconds: until what was read can be compared.
     """
-    complete_to = await figures.freshness.read()
+    with within(QUERY_SECONDS):
+        complete_to = await figures.freshness.read()
     ledger = await figures.read_ledger(wait=True)
     return LedgerAnswer(
         complete_to=complete_to,
@@ -315,12 +318,13 @@ async def post_notice(figures: Reader, request: Request[Any, Any, Any], data: JS
     """Needs a secret key: `Authorization: Bearer sk_…`; the line goes to that key's shop."""
     scheme = request.headers.get("authorization", "")
     key = scheme[len(BEARER) :].strip() if scheme.lower().startswith(BEARER) else ""
-    shop = await board.shop_of_secret_key(figures.database, key) if key else None
-    if shop is None:
-        raise NotAuthorizedException(
-            "a secret key is needed: Authorization: Bearer sk_…", headers={"www-authenticate": "Bearer"}
-        )
-    return await board.post(figures.database, shop, data)
+    with within(QUERY_SECONDS):
+        shop = await board.shop_of_secret_key(figures.database, key) if key else None
+        if shop is None:
+            raise NotAuthorizedException(
+                "a secret key is needed: Authorization: Bearer sk_…", headers={"www-authenticate": "Bearer"}
+            )
+        return await board.post(figures.database, shop, data)
 
 
 ROUTES = Router(

@@ -7,6 +7,11 @@ class RushlightError(Exception):
     """Root of every error that Rushlight raises on purpose."""
 
 
+def in_short(error: Exception) -> str:
+    """What a database's client says went wrong, without what it adds about its options and its topology."""
+    return str(error).partition(" (configured timeouts")[0].partition(", Timeout:")[0]
+
+
 class Rejected(RushlightError):
     """The sender's fault: the input is wrong and sending it again will not help.
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from rushlight.errors import SetupError, Unavailable
+from rushlight.local.check import check_mongo
 from rushlight.settings import Settings
 from rushlight.store import database as module
 from rushlight.store.database import COLLECTIONS, INDEXES, Database
@@ -59,5 +60,18 @@ async def test_nobody_there(settings: Settings, tmp_path: Path, monkeypatch: pyt
     """An address where nothing answers is said within the time for choosing a server."""
     monkeypatch.setattr(module, "SERVER_SELECTION_TIMEOUT_MS", 300)
     nowhere = f"mongodb://{quote(str(tmp_path / 'none.sock'), safe='')}"
-    with pytest.raises(Unavailable, match="primary"):
+    with pytest.raises(Unavailable, match="primary") as said:
         await Database.connect(msgspec.structs.replace(settings, mongo_url=nowhere), role="test")
+    assert "Topology" not in str(said.value)
+
+
+@pytest.mark.parametrize("url", ["http://somewhere", "mongodb://a:b:c", "mongodb://user:p@ss@host"])
+async def test_no_url(settings: Settings, url: str) -> None:
+    """What is no URL of a MongoDB is said in one sentence that names the option."""
+    other = msgspec.structs.replace(settings, orders_mongo_url=url)
+    with pytest.raises(SetupError, match="--orders-mongo-url is not a MongoDB URL"):
+        await Database.connect_orders(other, role="test")
+    with pytest.raises(SetupError, match="--mongo-url is not a MongoDB URL"):
+        await Database.connect(msgspec.structs.replace(settings, mongo_url=url), role="test")
+    with pytest.raises(SetupError, match="--mongo-url is not a MongoDB URL"):
+        check_mongo(url)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from rushlight.errors import RushlightError, SetupError, Unavailable
+from rushlight.errors import RushlightError, SetupError, Unavailable, in_short
 from rushlight.local.servers import REPLICA_SET, url_of_socket
 from rushlight.settings import Settings
 
@@ -79,12 +79,12 @@ def check_mongo(url: str, option: str = "--mongo-url") -> None:
         with pymongo.MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=int(REACH_SECONDS * 1000)) as client:
             hello = client.admin.command("hello")
             version = client.server_info()["version"]
-    except (errors.InvalidURI, errors.ConfigurationError) as error:
+    except (errors.InvalidURI, errors.ConfigurationError, ValueError) as error:
         raise SetupError(f"{option} is not a MongoDB URL ({error}): write mongodb://HOST:PORT") from error
     except errors.OperationFailure as error:
         raise SetupError(f"{where} refuses us ({error.details}): correct user and password in {option}") from error
     except errors.PyMongoError as error:
-        raise Unavailable(f"{where} cannot be reached ({_short(error)}): start it or correct {option}") from error
+        raise Unavailable(f"{where} cannot be reached ({in_short(error)}): start it or correct {option}") from error
     if _version(version) < MIN_MONGODB:
         raise SetupError(f"{where} is version {version} and 6.0 or newer is needed: upgrade it")
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
@@ -150,10 +150,6 @@ def _version(text: str) -> tuple[int, ...]:
 def _shown(url: str) -> str:
     """The URL without what is secret in it."""
     return urlsplit(url).netloc.rpartition("@")[2] or urlsplit(url).path or url
-
-
-def _short(error: Exception) -> str:
-    return str(error).partition(" (configured timeouts")[0].partition(", Timeout:")[0]
 
 
 def check_servers(settings: Settings) -> None:

@@ -16,6 +16,8 @@ import pymongo
 from pymongo.asynchronous.mongo_client import AsyncMongoClient
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from rushlight.errors import in_short
+
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 1.0
@@ -74,4 +76,4 @@ class OrdersGate:
             if not (isinstance(error, ConnectionFailure) or error.timeout):
                 raise
             self._failed = time.monotonic()
-            raise OrdersUnreachable(f"the orders' MongoDB does not answer: {error}") from error
+            raise OrdersUnreachable(f"the orders' MongoDB does not answer: {in_short(error)}") from error

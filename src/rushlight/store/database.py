@@ -25,10 +25,10 @@ from typing import Any
 import pymongo
 from pymongo import ASCENDING, AsyncMongoClient, IndexModel, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from rushlight.errors import SetupError, Unavailable
+from rushlight.errors import SetupError, Unavailable, in_short
 from rushlight.settings import Settings
 from rushlight.store.apart import OrdersGate, OrdersUnreachable
 
@@ -159,7 +159,9 @@ class Database:
             SetupError: the database belongs to another number of partitions.
         """
         client = connect_client(settings.mongo_url or "", role)
-        orders = connect_client(settings.orders_mongo_url, role) if settings.orders_mongo_url else client
+        orders = client
+        if settings.orders_mongo_url:
+            orders = connect_client(settings.orders_mongo_url, role, option="--orders-mongo-url")
         database = cls(client, orders, settings)
         await database._open(database._prepare)
         return database
@@ -177,7 +179,10 @@ class Database:
             SetupError: the database belongs to another number of partitions.
         """
         # The order service repeats what has an unknown result itself, by the order's id or the operation's mark.
-        client = connect_client(settings.orders_mongo_url or settings.mongo_url or "", role, retry_writes=False)
+        url, option = settings.mongo_url or "", "--mongo-url"
+        if settings.orders_mongo_url:
+            url, option = settings.orders_mongo_url, "--orders-mongo-url"
+        client = connect_client(url, role, option=option, retry_writes=False)
         database = cls(client, client, settings)
         await database._open(database._prepare_orders)
         return database
@@ -187,7 +192,7 @@ class Database:
             await prepare()
         except PyMongoError as error:
             await self.close()
-            raise Unavailable(f"MongoDB does not answer as a replica set's primary: {error}") from error
+            raise Unavailable(f"MongoDB does not answer as a replica set's primary: {in_short(error)}") from error
         except SetupError:
             await self.close()
             raise
@@ -253,18 +258,30 @@ class Database:
             )
 
 
-def connect_client(url: str, role: str, *, retry_writes: bool = True) -> AsyncMongoClient[Document]:
-    """A client with the guarantees that the promises need: majority writes on disk, majority reads."""
-    return AsyncMongoClient(
-        url,
-        appname=f"rushlight {role}",
-        tz_aware=True,
-        w="majority",
-        journal=True,
-        readConcernLevel="majority",
-        retryWrites=retry_writes,
-        serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
-    )
+def connect_client(
+    url: str, role: str, *, option: str = "--mongo-url", retry_writes: bool = True
+) -> AsyncMongoClient[Document]:
+    """A client with the guarantees that the promises need: majority writes on disk, majority reads.
+
+    Args:
+        option: by which the URL was given.
+
+    Raises:
+        SetupError: it is no MongoDB URL.
+    """
+    try:
+        return AsyncMongoClient(
+            url,
+            appname=f"rushlight {role}",
+            tz_aware=True,
+            w="majority",
+            journal=True,
+            readConcernLevel="majority",
+            retryWrites=retry_writes,
+            serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
+        )
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        raise SetupError(f"{option} is not a MongoDB URL ({error}): write mongodb://HOST:PORT") from error
 
 
 async def partitions_of(mongo_url: str, name: str) -> int | None:
@@ -280,7 +297,7 @@ async def partitions_of(mongo_url: str, name: str) -> int | None:
     try:
         document = await client[name][META].find_one({"_id": "partitions"})
     except PyMongoError as error:
-        raise Unavailable(f"MongoDB does not answer: {error}") from error
+        raise Unavailable(f"MongoDB does not answer: {in_short(error)}") from error
     finally:
         await client.close()
     return int(document["count"]) if document else None

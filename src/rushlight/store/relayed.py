@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 from pymongo import AsyncMongoClient, InsertOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from rushlight.errors import SetupError, Unavailable
+from rushlight.errors import SetupError, Unavailable, in_short
 from rushlight.store import bulk
 from rushlight.store.clearing import pulls
 from rushlight.store.database import INDEXES, Collection, Database, Document, connect_client
@@ -78,12 +78,12 @@ class ShopOrders:
             place: ``DATABASE.COLLECTION``.
 
         Raises:
-            Unavailable: no primary answers. SetupError: the place is malformed.
+            Unavailable: no primary answers. SetupError: the URL or the place is malformed.
         """
         database, dot, collection = place.partition(".")
         if not (database and dot and collection):
             raise SetupError(f"relay_from must be DATABASE.COLLECTION, not {place!r}")
-        client = connect_client(url, "relay")
+        client = connect_client(url, "relay", option="--orders-mongo-url")
         try:
             orders = client[database][collection]
             await orders.create_indexes([index for index in INDEXES["orders"] if index.document["name"] == "outbox"])
@@ -95,7 +95,9 @@ class ShopOrders:
             )
         except PyMongoError as error:
             await client.close()
-            raise Unavailable(f"the shop's MongoDB does not answer as a replica set's primary: {error}") from error
+            raise Unavailable(
+                f"the shop's MongoDB does not answer as a replica set's primary: {in_short(error)}"
+            ) from error
         return cls(client, orders, str((note or {})["value"]))
 
     async def numbers(self) -> AsyncIterator[dict[str, list[int]]]:

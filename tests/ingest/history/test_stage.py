@@ -179,8 +179,9 @@ def test_the_format_is_known_by_name_or_content(tmp_path: Path) -> None:
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, name: str, content: bytes) -> None:
     """It says which file and why, and leaves nothing behind."""
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Rejected, match=f"{name}: cannot be read as"):
+    with pytest.raises(Rejected, match=f"{name}: cannot be read as") as refused:
         make(tmp_path / name)
+    assert "\n" not in str(refused.value)
     assert list((tmp_path / f"work-{name}").glob("*.duckdb")) == []
 
 

@@ -133,7 +133,9 @@ class Build:
             raise SetupError(f"no room to sort {self._source.name} in {self._directory}: {error}") from error
         except (duckdb.Error, OSError, EOFError, UnicodeError, zlib.error) as error:
             _discard(unfinished)
-            reason = f"cannot be read as {self._format}: {error}"
+            # DuckDB puts the statement that it was at behind its reason.
+            why, *_ = str(error).splitlines() or [type(error).__name__]
+            reason = f"cannot be read as {self._format}: {why}"
             raise Rejected(reason, field=self._source.name, code="file") from error
         unfinished.rename(self._directory / STAGE_FILE)
         self._done = True

@@ -112,7 +112,7 @@ def test_parked_retried_dropped_replayed(desk: Desk) -> None:
     assert (entry["aggregateId"], entry["attempts"], entry["waiting"]) == ("A-2", 1, 1)
 
     (desk.folder / "ill-A-2").unlink()
-    assert desk.run("retry", "welcome-mail", "A-2").stdout.startswith("1 held aggregate is")
+    assert desk.run("retry", "welcome-mail", "A-2").stdout.startswith("1 held aggregate of welcome-mail is")
     _await(lambda: desk.sent() == ["A-1", "A-2"])
 
     desk.place("A-3", ill=True)
@@ -129,16 +129,18 @@ def test_parked_retried_dropped_replayed(desk: Desk) -> None:
 
 
 def test_what_makes_no_sense_is_said(desk: Desk) -> None:
-    """An unknown name, a replay from nowhere, a module without the subscription: one sentence, exit code 1."""
-    for command, word in (
-        (("list", "goodbye-mail"), "goodbye-mail"),
-        (("retry", "goodbye-mail"), "goodbye-mail"),
-        (("replay", "welcome-mail"), "--from-start"),
-        (("run", "--module", "not_there"), "not_there"),
-        (("run", "goodbye-mail", "--module", "shop_of_a_test"), "goodbye-mail"),
-        (("run", "--module", "json"), "--module"),
+    """An unknown name, a replay from nowhere or from two places, a module without the subscription: one sentence."""
+    for code, command, word in (
+        (1, ("list", "goodbye-mail"), "goodbye-mail"),
+        (1, ("retry", "goodbye-mail"), "goodbye-mail"),
+        (2, ("replay", "welcome-mail"), "--from-start"),
+        (2, ("replay", "welcome-mail", "--from-start", "--from", "2026-01-01"), "one of the two"),
+        (2, ("drop", "welcome-mail", "--reason", " "), "--reason"),
+        (1, ("run", "--module", "not_there"), "not_there"),
+        (1, ("run", "goodbye-mail", "--module", "shop_of_a_test"), "goodbye-mail"),
+        (1, ("run", "--module", "json"), "--module"),
     ):
-        done = desk.run(*command, code=1)
+        done = desk.run(*command, code=code)
         assert word in done.stderr
         assert "Traceback" not in done.stderr
 

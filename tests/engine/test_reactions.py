@@ -170,7 +170,8 @@ async def test_a_failure_holds_its_aggregate_only(
     """Tried again, then parked: later events of it wait, all others go on, and a retry goes in order."""
     shop = Shop(database, appender, seed=33)
     ill = (await shop.place(2))[0]
-    notes.failure = lambda envelope: OSError("no mail server") if envelope.aggregate_id == ill else None
+    words = "no mail server for ada@shop.example at smtp://me:secret@mail"
+    notes.failure = lambda envelope: OSError(words) if envelope.aggregate_id == ill else None
     subscription = notes.declare(attempts=3)
     async with working(brisk), reacting_to(brisk, subscription):
         await settled(database, shop.acknowledged)
@@ -181,7 +182,7 @@ async def test_a_failure_holds_its_aggregate_only(
         await caught_up(database)
         (entry,) = [entry async for entry in held.entries(database, calls.NAME)]
         assert (entry.aggregate_id, entry.state, entry.attempts, entry.waiting) == (ill, "parked", 3, 2)
-        assert "no mail server" in entry.reason
+        assert entry.reason == "OSError: no mail server for ***@*** at smtp://***@mail"
         others = [event for event in orders_of(shop) if event.aggregate_id != ill]
         assert calls.audit([call for call in notes.calls if call.aggregate != ill], others) == []
         assert [call.what for call in notes.calls if call.aggregate == ill] == ["begin", "failed"] * 3

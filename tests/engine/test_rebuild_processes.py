@@ -182,6 +182,8 @@ async def test_the_command_killed_and_repeated(
         assert "the same bytes" in out
         out, _ = await answer(command(brisk, "behaviour", "--discard"))
         assert "No generation of behaviour" in out
+        _, err = await answer(command(brisk, "behaviour", "--diff", "--discard"), code=2)
+        assert "one of the two" in err
         _, err = await answer(command(brisk, "nothing"), code=1)
         assert err.startswith("rushlight: there is no projection 'nothing'; there are behaviour, money")
         await until_only_live(database)

@@ -7,7 +7,6 @@ import getpass
 import socket
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import click
 import msgspec
@@ -17,6 +16,7 @@ from rich.progress import Progress as Bars
 
 from rushlight.commands import NOT_WELL
 from rushlight.commands.session import opened
+from rushlight.commands.text import plain, when
 from rushlight.errors import RushlightError
 from rushlight.query.parked import Parked, ParkedEvent, parked
 from rushlight.settings import Settings
@@ -28,7 +28,6 @@ POLL_SECONDS = 0.2
 # Longer than a lease of a worker that was killed, and than the start of one.
 WORKER_SECONDS = 20.0
 PATIENCE_SECONDS = 120.0
-SHOWN_CHARACTERS = 200
 
 
 class Misunderstood(RushlightError):
@@ -50,7 +49,7 @@ async def show(settings: Settings, *, shop: str, aggregate: str | None, limit: i
 async def retry(settings: Settings, *, names: Sequence[str], everything: bool, shop: str, as_json: bool) -> int:
     """Have parked events processed again; 3 when some stay parked."""
     if bool(names) == everything:
-        raise click.UsageError("name aggregates, or say --all")
+        raise click.UsageError("name aggregates or say --all, one of the two")
     async with opened(settings, role="parked", reads=True) as session:
         wishes = await _retries(session.database, shop, None if everything else names)
         return await _carry_out(session.database, wishes, names, as_json=as_json)
@@ -190,14 +189,15 @@ def _print_list(found: Parked) -> None:
     for each in found.aggregates:
         count = "1 event" if each.events == 1 else f"{each.events:,} events"
         what = f"{', '.join(each.event_names)} from {', '.join(each.sources)}"
-        click.echo(f"{plain(each.aggregate_id)}  {count} since {_when(each.since)}  {plain(what)}")
+        click.echo(f"{plain(each.aggregate_id)}  {count} since {when(each.since)}  {plain(what)}")
         click.echo(f"    {plain(each.origin)}: {plain(each.reason)}{_tried(each.attempts)}")
     for record in found.unreadable:
-        click.echo(f"unreadable since {_when(record.since)}  {record.bytes:,} bytes")
+        click.echo(f"unreadable since {when(record.since)}  {record.bytes:,} bytes")
         click.echo(f"    {plain(record.origin)}: {plain(record.reason)}{_tried(record.attempts)}")
     if found.total:
         more = f", {len(found.aggregates):,} of them shown" if found.total > len(found.aggregates) else ""
-        click.echo(f"{found.events:,} events of {found.total:,} aggregates{more}")
+        events = "1 event" if found.events == 1 else f"{found.events:,} events"
+        click.echo(f"{events} of {'1 aggregate' if found.total == 1 else f'{found.total:,} aggregates'}{more}")
     if found.unreadable_total > len(found.unreadable):
         click.echo(f"{found.unreadable_total:,} unreadable records, {len(found.unreadable):,} of them shown")
     if not found.total and not found.unreadable_total:
@@ -217,20 +217,10 @@ def _of_event(event: ParkedEvent) -> str:
     version = f" v{event.version}" if event.version is not None else ""
     cut = "" if event.whole else f" (only a part of {event.bytes:,} bytes was kept)"
     return (
-        f"{event.origin}  {_when(event.since)}  {plain(event.event_name or '')}{version}  {plain(event.source)}\n"
+        f"{event.origin}  {when(event.since)}  {plain(event.event_name or '')}{version}  {plain(event.source)}\n"
         f"    {plain(event.reason)}{_tried(event.attempts)}\n    {plain(event.event)}{cut}"
     )
 
 
 def _tried(attempts: int) -> str:
     return f" (retried {attempts}×)" if attempts else ""
-
-
-def _when(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def plain(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Text that strangers wrote, without what a terminal would obey."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
-    return f"{shown}…" if len(text) > limit else shown

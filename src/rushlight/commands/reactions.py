@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rushlight.commands.session import opened
+from rushlight.commands.text import plain, when
 from rushlight.engine.reactions import Reactions
 from rushlight.engine.subscription import subscriptions
 from rushlight.errors import SetupError
@@ -42,13 +43,16 @@ async def retry(settings: Settings, *, name: str, aggregates: Sequence[str]) -> 
     async with opened(settings, role="reactions", reads=True) as session:
         count = await held.retry(session.database, name, aggregates)
         await _require(session.database, name, count)
-    click.echo(f"{count} held {_plural(count)} of {name} tried again, each from the event that failed.")
+    some = f"1 held aggregate of {name} is" if count == 1 else f"{count:,} held aggregates of {name} are"
+    click.echo(f"{some} tried again, from the event that failed on.")
 
 
 async def drop(settings: Settings, *, name: str, aggregates: Sequence[str], reason: str) -> None:
     """Give up the events on which parked aggregates stand; what comes after them is handled."""
+    if not reason.strip():
+        raise click.UsageError("--reason must say why: it is kept with the event's id")
     async with opened(settings, role="reactions", reads=True) as session:
-        count = await held.drop(session.database, name, aggregates, reason)
+        count = await held.drop(session.database, name, aggregates, reason.strip())
         await _require(session.database, name, count)
     click.echo(f"{count} {'event' if count == 1 else 'events'} of {name} given up; what comes after is handled.")
 
@@ -56,12 +60,12 @@ async def drop(settings: Settings, *, name: str, aggregates: Sequence[str], reas
 async def replay(settings: Settings, *, name: str, since: datetime | None, from_start: bool) -> None:
     """Have a reaction begin again from a moment, or from the first event."""
     if (since is None) != from_start:
-        raise SetupError("say from where: --from TIME or --from-start")
+        raise click.UsageError("say from where: --from TIME or --from-start, one of the two")
     moment = None if since is None else (since if since.tzinfo else since.replace(tzinfo=UTC))
     async with opened(settings, role="reactions", reads=True) as session:
         asked = await ask_for_replay(session.database, name, moment)
         await _require(session.database, name, asked.places)
-    where = "the first event" if moment is None else f"what was received at {moment.isoformat()}"
+    where = "the first event" if moment is None else f"what was received at {when(moment)}"
     click.echo(f"{name} begins again from {where}: {asked.events:,} places of the journal.")
 
 
@@ -104,12 +108,8 @@ def _print(reactions: Sequence[Standing], entries: Sequence[HeldEntry]) -> None:
     console.print(table if reactions else "No reaction ever ran here.")
     for entry in entries:
         console.print(
-            f"{entry.name}  {entry.state} since {entry.since.isoformat(timespec='seconds')}  {entry.aggregate_id}"
-            f"  {entry.event_name} {entry.event_id}, attempt {entry.attempts}: {entry.reason}",
+            f"{entry.name}  {entry.state} since {when(entry.since)}  {plain(entry.aggregate_id)}"
+            f"  {entry.event_name} {entry.event_id}, attempt {entry.attempts}: {plain(entry.reason)}",
             markup=False,
             soft_wrap=True,
         )
-
-
-def _plural(count: int) -> str:
-    return "aggregate is" if count == 1 else "aggregates are"

@@ -26,6 +26,8 @@ STANDSTILL = "waiting: no worker with this code is at work"
 
 async def run(settings: Settings, projection: str, *, diff: bool, give_up: bool, as_json: bool) -> int:
     """Rebuild, compare or give up; 3 when the comparison found a difference."""
+    if diff and give_up:
+        raise click.UsageError("--diff builds in order to compare and --discard gives up: say one of the two")
     chosen = _chosen(settings, projection)
     async with opened(settings, role="rebuild", reads=True) as session:
         if give_up:
@@ -45,8 +47,8 @@ def _chosen(settings: Settings, name: str) -> Projection:
     known = projections_of(settings.modules)
     if name not in known:
         raise SetupError(
-            f"there is no projection {name!r}; there are {', '.join(sorted(known))} (your own are known by the"
-            " setting modules)"
+            f"there is no projection {name!r}; there are {', '.join(sorted(known))} (name the module of yours with"
+            " --module or the setting modules)"
         )
     return known[name]
 

@@ -10,6 +10,7 @@ from rushlight.errors import Rejected, Retryable
 from rushlight.events.envelope import Envelope
 from rushlight.events.event import Event
 from rushlight.events.upcasting import upcast
+from rushlight.logs import redacted
 
 LONGEST_PAUSE_SECONDS = 300.0
 
@@ -40,7 +41,7 @@ async def call(subscription: Subscription, event: Envelope) -> None:
         async with deadline:
             await subscription.handler(*((typed, event) if subscription.wants_envelope else (typed,)))
     except Rejected as error:
-        raise CallFailed(f"Rejected: {error}", final=True) from error
+        raise CallFailed(_words(error), final=True) from error
     except Retryable as error:
         raise CallFailed(_words(error), after_seconds=error.retry_after_seconds) from error
     except asyncio.CancelledError as error:
@@ -61,4 +62,5 @@ def pause_of(subscription: Subscription, attempts: int) -> float:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    # Kept in MongoDB and shown: what a mail server or a client library says may hold addresses and passwords.
+    return redacted(f"{type(error).__name__}: {error}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_SECONDS = 65
 GRACEFUL_STOP_SECONDS = 3
+# What a process that was asked to stop has for everything; `up` waits no longer either.
+STOP_SECONDS = 8.0
 MAX_WEBSOCKET_BYTES = 16 * 1024
 GC_THRESHOLDS = (20_000, 20, 20)
 
@@ -52,6 +55,7 @@ async def worker(settings: Settings) -> None:
     adopter = Adopter(database, settings.redis_url or "", settings.path / "wal")
 
     def stop() -> None:
+        _limit_the_stop()
         working.stop()
         reacting.stop()
 
@@ -129,8 +133,13 @@ async def relay(settings: Settings, *, finish: bool = False) -> None:
         stack.push_async_callback(appender.close)
         relaying = Relay(shop, database, appender, settings.partitions)
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            _limit_the_stop()
+            relaying.stop()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, relaying.stop)
+            loop.add_signal_handler(number, stop)
         await stack.enter_async_context(status_page(settings, {"outboxes": relaying.alive}, {"Redis": relaying.fed}))
         await relaying.run(finish=finish)
 
@@ -170,11 +179,24 @@ def _server(config: uvicorn.Config, drain: Callable[[], Awaitable[None]] | None)
         """Lets go of whoever waits, before it waits for what is on its way."""
 
         async def shutdown(self, sockets: Any = None) -> None:
+            _limit_the_stop()
             if drain is not None:
                 await drain()
             await super().shutdown(sockets)
 
     return Server(config)
+
+
+def _limit_the_stop() -> None:
+    """A server that hangs keeps whoever waits for it as long as the network is patient; the process ends before."""
+    asyncio.get_running_loop().call_later(STOP_SECONDS, _abandon)
+
+
+def _abandon() -> None:
+    # What is left now is what a crash would leave, and found again in the same way.
+    logging.getLogger(__name__).warning("did not come to its end within %g s: abandoned", STOP_SECONDS)
+    logging.shutdown()
+    os._exit(1)
 
 
 def _spare_the_collector() -> None:

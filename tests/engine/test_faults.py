@@ -15,6 +15,7 @@ import pytest_asyncio
 import redis
 from pymongo.errors import AutoReconnect, PyMongoError
 
+from rushlight.app import STOP_SECONDS
 from rushlight.bus.appender import Appender
 from rushlight.local.instance import Instance
 from rushlight.settings import Settings
@@ -111,6 +112,29 @@ async def test_sigterm(database: Database, appender: Appender, brisk: Settings, 
         await settled(database, shop.acknowledged)
         assert "Traceback" not in some.words()
     assert await audit(database, shop.acknowledged) == []
+
+
+async def test_sigterm_while_mongodb_hangs(own_servers: Instance, tmp_path: Path) -> None:
+    """A worker that cannot finish abandons what it has within its budget; the next one misses nothing."""
+    settings = own_servers.settings
+    database = await Database.connect(settings, role="test")
+    appender = Appender(own_servers.redis_url)
+    shop = Shop(database, appender, seed=15)
+    with workers(settings, tmp_path / "log") as some:
+        await until_owned(database, some.running[0].pid, by_all=True)
+        await shop.place(20)
+        own_servers.freeze("mongod")
+        await asyncio.sleep(0.5)
+        leaving = some.running.pop(0)
+        leaving.signal(signal.SIGTERM)
+        assert await asyncio.wait_for(leaving.wait(), STOP_SECONDS + 4) == 1
+        own_servers.thaw("mongod")
+        assert "abandoned" in some.words()
+        some.start()
+        await settled(database, shop.acknowledged)
+    assert await audit(database, shop.acknowledged) == []
+    await appender.close()
+    await database.close()
 
 
 async def test_frozen_redis(own_valkey: Instance, database: Database, brisk: Settings) -> None:

@@ -184,6 +184,12 @@ async def test_the_command_killed_and_repeated(
         assert "No generation of behaviour" in out
         _, err = await answer(command(brisk, "behaviour", "--diff", "--discard"), code=2)
         assert "one of the two" in err
+        # What was begun by code that is no longer there can be given up without it.
+        await Generations(database).begin("gone", 1)
+        out, _ = await answer(command(brisk, "gone", "--discard"))
+        assert "Gave up generation 1 of gone" in out
+        _, err = await answer(command(brisk, "gone", "--discard"), code=1)
+        assert "there is no projection 'gone'" in err
         _, err = await answer(command(brisk, "nothing"), code=1)
         assert err.startswith("rushlight: there is no projection 'nothing'; there are behaviour, money")
         await until_only_live(database)

@@ -28,10 +28,13 @@ async def run(settings: Settings, projection: str, *, diff: bool, give_up: bool,
     """Rebuild, compare or give up; 3 when the comparison found a difference."""
     if diff and give_up:
         raise click.UsageError("--diff builds in order to compare and --discard gives up: say one of the two")
-    chosen = _chosen(settings, projection)
+    chosen = None if give_up else _chosen(settings, projection)
     async with opened(settings, role="rebuild", reads=True) as session:
-        if give_up:
+        if chosen is None:
+            # Also of a projection whose code is gone: it was perhaps taken out because its fold cannot go on.
             number = await discard(session.database, projection)
+            if number is None:
+                _chosen(settings, projection)
             _say_given_up(projection, number, as_json=as_json)
             return 0
         with _Bar(projection) as bar:

@@ -214,6 +214,19 @@ async def _history(
     return shop
 
 
+async def test_a_look_that_begins_as_workers_would_flip_holds_them_back(database: Database) -> None:
+    """Whether a generation is held is asked in the moment of the flip, not when it was found to be complete."""
+    generations = Generations(database)
+    await generations.register("money", 1)
+    await generations.register("money", 2)
+    number, resumed = await generations.begin("money", 2)
+    assert (number, resumed) == (2, True)
+    assert not await generations.flip("money", number, even_held=False)
+    assert (await generations.read()).live == {"money": 1}
+    assert await generations.flip("money", number)
+    assert (await generations.read()).live == {"money": 2}
+
+
 async def test_two_at_once_are_refused(database: Database, appender: Appender, brisk: Settings) -> None:
     """The second is told so; once the first has gone, the same command goes on with what was built."""
     await _history(database, appender, brisk, seed=54, orders=5)

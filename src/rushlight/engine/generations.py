@@ -79,7 +79,7 @@ class Catalogue:
             for number, generation in known.of(name).items():
                 if generation.state == "building" and not generation.held and name in self._projections:
                     done = not behind(await self._generations.progress(name, number))
-                    if done and await self._generations.flip(name, number):
+                    if done and await self._generations.flip(name, number, even_held=False):
                         log.info("readers read generation %d of %s (version %d)", number, name, generation.version)
                         changed = True
                 elif generation.state == "retired":

@@ -166,13 +166,16 @@ class Generations:
         known = await self._change(change)
         return known.last[name], resumed
 
-    async def flip(self, name: str, number: int) -> bool:
+    async def flip(self, name: str, number: int, *, even_held: bool = True) -> bool:
         """Let readers read this generation, and retire the one that they read.
 
+        Args:
+            even_held: also one that waits for a command.
+
         Returns:
-            False when it is no longer being built.
+            False when it is no longer being built, or waits.
         """
-        return await self._set_state(name, number, "live")
+        return await self._set_state(name, number, "live", even_held=even_held)
 
     async def retire(self, name: str, number: int) -> bool:
         """Give up a generation that is being built; owners delete its documents.
@@ -182,12 +185,12 @@ class Generations:
         """
         return await self._set_state(name, number, "retired")
 
-    async def _set_state(self, name: str, number: int, state: State) -> bool:
+    async def _set_state(self, name: str, number: int, state: State, *, even_held: bool = True) -> bool:
         done = False
 
         def change(known: Known) -> Known:
             nonlocal done
-            done = known.building(name) == number
+            done = known.building(name) == number and (even_held or not known.of(name)[number].held)
             if not done:
                 return known
             if state == "live" and name in known.live:

@@ -28,6 +28,7 @@ from rushlight.engine.parking import Moved, moved
 from rushlight.errors import Fenced, Retryable
 from rushlight.events.envelope import now
 from rushlight.failpoints import at
+from rushlight.logs import redacted
 from rushlight.store import bulk
 from rushlight.store.accounts import account_of
 from rushlight.store.database import Database, Document
@@ -62,7 +63,8 @@ class Refused(Exception):
     """
 
     def __init__(self, reason: str, *, for_good: bool) -> None:
-        super().__init__(reason)
+        # Kept and shown: what MongoDB says of a document quotes it.
+        super().__init__(redacted(reason))
         self.for_good = for_good
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from bson.errors import BSONError
 
 from rushlight.events.envelope import Envelope
+from rushlight.logs import redacted
 from rushlight.projections.keys import document_id
 from rushlight.projections.projection import Projection
 from rushlight.projections.state import Counters, State
@@ -24,8 +25,8 @@ class Poison(Exception):
     """A fold failed on one event; the state that it was folding into is spoilt."""
 
     def __init__(self, event: Envelope, error: Exception) -> None:
-        # MongoDB keeps it, which takes no half of a character.
-        super().__init__(f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode())
+        # Kept in MongoDB and shown: it takes no half of a character, and what a fold raises may hold customers' data.
+        super().__init__(redacted(f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()))
         self.event = event
         self.error = error
 

@@ -146,8 +146,8 @@ def test_what_makes_no_sense_is_said(desk: Desk) -> None:
 
 
 def test_in_a_process_of_its_own(desk: Desk) -> None:
-    """`reactions run` takes its share beside the worker, and gives it back on Ctrl-C."""
-    command = [sys.executable, "-m", "rushlight", "reactions", "run", "--module", "shop_of_a_test"]
+    """`reactions run` takes its share beside the worker, whose modules it knows, and gives it back on Ctrl-C."""
+    command = [sys.executable, "-m", "rushlight", "reactions", "run"]
     with (desk.folder / "run.txt").open("w") as out:
         running = subprocess.Popen([*command, "--data", desk.settings.data], stdout=out, stderr=subprocess.STDOUT)
     try:

@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from rushlight.commands.session import opened
+from rushlight.commands.session import modules_of, opened
 from rushlight.commands.text import plain, when
 from rushlight.engine.reactions import Reactions
 from rushlight.engine.subscription import subscriptions
@@ -71,7 +71,7 @@ async def replay(settings: Settings, *, name: str, since: datetime | None, from_
 
 async def run(settings: Settings, *, names: Sequence[str]) -> None:
     """Run reactions in this process, and nothing else, until a signal."""
-    import_modules(settings.modules)
+    import_modules(modules_of(settings))
     declared = {one.name: one for one in subscriptions()}
     if missing := sorted(set(names) - declared.keys()):
         raise SetupError(f"no module declares a subscription named {', '.join(missing)}")

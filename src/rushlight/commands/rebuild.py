@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from rushlight.commands import NOT_WELL
-from rushlight.commands.session import opened
+from rushlight.commands.session import modules_of, opened
 from rushlight.engine.compare import Comparison, Difference
 from rushlight.engine.rebuild import Progress, Rebuilt, discard, rebuild
 from rushlight.errors import SetupError
@@ -47,7 +47,7 @@ async def run(settings: Settings, projection: str, *, diff: bool, give_up: bool,
 
 
 def _chosen(settings: Settings, name: str) -> Projection:
-    known = projections_of(settings.modules)
+    known = projections_of(modules_of(settings))
     if name not in known:
         raise SetupError(
             f"there is no projection {name!r}; there are {', '.join(sorted(known))} (name the module of yours with"

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from rushlight.errors import SetupError
-from rushlight.local import Instance, joined
+from rushlight.local import Instance, joined, read
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 
@@ -18,6 +18,12 @@ class Session(NamedTuple):
     instance: Instance
     database: Database
     settings: Settings
+
+
+def modules_of(settings: Settings) -> tuple[str, ...]:
+    """The Python modules that were named, or else those of the instance that runs on the data directory."""
+    instance = None if settings.modules else read(settings.path)
+    return instance.settings.modules if instance else settings.modules
 
 
 @asynccontextmanager

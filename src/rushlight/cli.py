@@ -11,13 +11,16 @@ import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
 from rushlight.errors import RushlightError
-from rushlight.settings import DEFAULT_SHOP, Settings
+from rushlight.settings import DEFAULT_SHOP, SHOP_ID, Settings
+
+if TYPE_CHECKING:
+    from rushlight.commands.files import FileOptions
 
 TIMES = ["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -91,6 +94,12 @@ def _given(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tup
     return value or None
 
 
+def _shop(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not SHOP_ID.match(value):
+        raise click.BadParameter("a shop is lower-case letters, digits and hyphens, at most 63 of them")
+    return value
+
+
 modules_option = click.option(
     "--module",
     "modules",
@@ -103,7 +112,36 @@ port_option = click.option(
     "--port", type=int, metavar="N", help="Port of the board [default: 8000]; 0 is any free one."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
-shop_option = click.option("--shop", default=DEFAULT_SHOP, show_default=True, metavar="ID", help="The shop (tenant).")
+shop_option = click.option(
+    "--shop", default=DEFAULT_SHOP, show_default=True, metavar="ID", callback=_shop, help="The shop (tenant)."
+)
+
+
+def of_file(command: Command) -> Command:
+    """What `import` and `reconcile` ask about a file of orders; the command gets one `FileOptions`."""
+
+    @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    @click.option(
+        "--format", "form", type=click.Choice(["csv", "ndjson", "parquet"]), help="[default: by the file's name]"
+    )
+    @click.option(
+        "--map", "columns", multiple=True, metavar="FIELD=COLUMN", help="Which column holds a field; repeatable."
+    )
+    @click.option("--currency", metavar="CODE", help="Currency of rows that name none.")
+    @click.option(
+        "--time-zone", default="UTC", show_default=True, metavar="ZONE", help="Zone of times without an offset."
+    )
+    @click.option("--source", metavar="NAME", help="Who reports this money [default: the shop's source of record].")
+    @shop_option
+    @json_option
+    @wraps(command)
+    def wrapped(**given: Any) -> Any:
+        from rushlight.commands.files import FileOptions
+
+        options = FileOptions(**{name: given.pop(name) for name in FileOptions._fields})
+        return command(options=options, **given)
+
+    return wrapped  # type: ignore[return-value]
 
 
 @cli.command()
@@ -175,46 +213,32 @@ def _alone(role: str, settings: Settings) -> None:
 
 
 @cli.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--format", "form", type=click.Choice(["csv", "ndjson", "parquet"]), help="[default: by the file's name]")
-@click.option("--map", "columns", multiple=True, metavar="FIELD=COLUMN", help="Which column holds a field; repeatable.")
-@click.option("--currency", metavar="CODE", help="Currency of rows that name none.")
-@click.option("--time-zone", default="UTC", show_default=True, metavar="ZONE", help="Zone of times without an offset.")
-@click.option("--source", metavar="NAME", help="Who reports this money [default: the shop's source of record].")
-@shop_option
-@json_option
+@of_file
 @with_settings
-def import_(settings: Settings, **options: Any) -> None:
+def import_(settings: Settings, options: FileOptions) -> None:
     """Bring history in, through the pipeline; doing it again changes nothing.
 
     Fields: order_id occurred_at customer_id product_id product_name category quantity unit_price amount discount
     currency country. Lines of one order_id are one order; amount is the line before discount; a line with a negative
     quantity or amount is a refund.
     """
-    from rushlight.commands.history import Options, import_file
+    from rushlight.commands.history import import_file
 
-    run(import_file(settings, Options(**options)))
+    run(import_file(settings, options))
 
 
 @cli.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--format", "form", type=click.Choice(["csv", "ndjson", "parquet"]), help="[default: by the file's name]")
-@click.option("--map", "columns", multiple=True, metavar="FIELD=COLUMN", help="Which column holds a field; repeatable.")
-@click.option("--currency", metavar="CODE", help="Currency of rows that name none.")
-@click.option("--time-zone", default="UTC", show_default=True, metavar="ZONE", help="Zone of times without an offset.")
-@click.option("--source", metavar="NAME", help="Whose reports to compare [default: the shop's source of record].")
+@of_file
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, metavar="N", help="Orders to show.")
-@shop_option
-@json_option
 @with_settings
-def reconcile(settings: Settings, **options: Any) -> None:
+def reconcile(settings: Settings, options: FileOptions, limit: int) -> None:
     """Compare a shop's own order export with the journal; exit code 3 when an order differs.
 
     The file is read as `import` reads it (same fields, same rules); nothing is changed.
     """
-    from rushlight.commands.reconcile import Options, compare_file
+    from rushlight.commands.reconcile import compare_file
 
-    run(compare_file(settings, Options(**options)))
+    run(compare_file(settings, options, limit))
 
 
 @cli.command()

@@ -82,6 +82,9 @@ def test_a_second_instance_on_the_directory_is_refused(data: Path) -> None:
         (["up", "--host-that-does-not-exist"], "No such option"),
         (["import", "/does/not/exist.csv"], "does not exist"),
         (["keys", "create", "--kind", "golden"], "golden"),
+        (["events", "--shop", "a b"], "'--shop': a shop is lower-case letters, digits and hyphens"),
+        (["parked", "retry", "--all", "--shop", ""], "'--shop': a shop is lower-case letters, digits and hyphens"),
+        (["import", __file__, "--shop", "Berlin"], "'--shop': a shop is lower-case letters, digits and hyphens"),
     ],
 )
 def test_wrong_usage_ends_with_two(command: list[str], word: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
-
 import click
 import msgspec
 from rich.console import Console
@@ -12,10 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from rushlight.commands import NOT_WELL
+from rushlight.commands.files import FileOptions
 from rushlight.commands.session import opened
 from rushlight.events.money import to_text
-from rushlight.ingest.history.columns import parse_mapping
-from rushlight.ingest.history.importing import ImportRequest, ImportResult, import_history
+from rushlight.ingest.history.importing import ImportResult, import_history
 from rushlight.ingest.history.sending import Progress
 from rushlight.ingest.intake import Intake
 from rushlight.settings import Settings
@@ -24,33 +21,11 @@ MAX_SHOWN_FAULTS = 10
 PHASES = {"reading": "Reading", "sending": "Sending orders", "settling": "Settling", "journal": "Reading the journal"}
 
 
-class Options(NamedTuple):
-    """The command's own options, as they were typed."""
-
-    file: Path
-    form: str | None
-    columns: tuple[str, ...]
-    currency: str | None
-    time_zone: str
-    source: str | None
-    shop: str
-    as_json: bool
-
-
-async def import_file(settings: Settings, options: Options) -> int:
+async def import_file(settings: Settings, options: FileOptions) -> int:
     """Import and print what came of it; 3 when rows were rejected."""
     async with opened(settings, role="import") as session:
-        request = ImportRequest(
-            file=options.file,
-            state=session.settings.path / "imports",
-            format=options.form,
-            mapping=parse_mapping(options.columns),
-            currency=options.currency,
-            time_zone=options.time_zone,
-            source=options.source or session.settings.shop(options.shop).source_of_record,
-            shop=options.shop,
-            target=f"{session.settings.mongo_url} {session.settings.database}",
-        )
+        target = f"{session.settings.mongo_url} {session.settings.database}"
+        request = options.request(session.settings, session.settings.path / "imports", target=target)
         intake = await Intake.open(
             session.database,
             session.settings.redis_url or "",

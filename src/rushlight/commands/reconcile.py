@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import msgspec
@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from rushlight.commands import NOT_WELL
+from rushlight.commands.files import FileOptions
 from rushlight.commands.history import PhaseBars
 from rushlight.commands.session import opened
 from rushlight.events.money import to_text
-from rushlight.ingest.history.columns import parse_mapping
-from rushlight.ingest.history.importing import ImportRequest
 from rushlight.ingest.history.orders import Totals
 from rushlight.ingest.reconcile.comparing import Comparison, Difference, reconcile
 from rushlight.ingest.reconcile.sql import AMOUNTS
@@ -28,42 +27,18 @@ MAX_SHOWN_FAULTS = 10
 TOTALS = ("orders", "units", "gross", "discounts", "refunds", "net")
 
 
-class Options(NamedTuple):
-    """The command's own options, as they were typed."""
-
-    file: Path
-    form: str | None
-    columns: tuple[str, ...]
-    currency: str | None
-    time_zone: str
-    source: str | None
-    shop: str
-    limit: int
-    as_json: bool
-
-
-async def compare_file(settings: Settings, options: Options) -> int:
-    """Compare and print; 3 when anything differs."""
+async def compare_file(settings: Settings, options: FileOptions, limit: int) -> int:
+    """Compare and print, at most ``limit`` orders for people; 3 when anything differs."""
     async with opened(settings, role="reconcile", reads=True) as session:
-        source = options.source or session.settings.shop(options.shop).source_of_record
         with tempfile.TemporaryDirectory(prefix="reconcile-", dir=session.settings.path) as directory:
-            request = ImportRequest(
-                file=options.file,
-                state=Path(directory),
-                format=options.form,
-                mapping=parse_mapping(options.columns),
-                currency=options.currency,
-                time_zone=options.time_zone,
-                source=source,
-                shop=options.shop,
-            )
+            request = options.request(session.settings, Path(directory))
             with PhaseBars() as bars:
                 found, tables = await reconcile(session.database, request, bars.show)
             try:
                 if options.as_json:
                     _print_json(found)
                 else:
-                    _print(found, options)
+                    _print(found, limit)
                 return 0 if found.equal else NOT_WELL
             finally:
                 tables.close()
@@ -96,13 +71,13 @@ def _texts(totals: Totals, currency: str) -> list[Any]:
     return [totals.orders, totals.units, *(to_text(amount, currency) for amount in amounts)]
 
 
-def _print(found: Comparison, options: Options) -> None:
+def _print(found: Comparison, limit: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if found.differing:
-        console.print(_table(islice(found.differences(), options.limit)))
-    if found.differing > options.limit:
-        console.print(f"… and {found.differing - options.limit:,} orders more; --limit or --json shows them")
-    for shared in islice(found.shared(), options.limit):
+        console.print(_table(islice(found.differences(), limit)))
+    if found.differing > limit:
+        console.print(f"… and {found.differing - limit:,} orders more; --limit or --json shows them")
+    for shared in islice(found.shared(), limit):
         sources = ", ".join(f"{of.source} ({of.gross} {of.currency})" for of in shared.reports)
         console.print(f"order {shared.order_id} is reported by {sources}", markup=False)
     console.print(_totals_table(found))

@@ -223,7 +223,8 @@ class City:
             return recount.verified and not recount.ledger.total.pending
 
         await eventually(verified)
-        assert await consistent(self.database) == []
+        wrong = await consistent(self.database)
+        assert wrong == [], wrong
 
 
 class Ground:

@@ -82,11 +82,11 @@ async def test_who_lives_and_what_is_held(database: Database) -> None:
 
 async def test_the_former_owners_transaction_ends(database: Database, kept_settings: Settings) -> None:
     """An owner paused in mid-transaction does not hold up its successor: its session is killed at the takeover."""
-    await database.positions.insert_one({"_id": 0, "epoch": 1, "n": 0, "seq": 0, "generation": "", "entry": ""})
     paused = await Database.connect(kept_settings, role="paused")
     session = paused.client.start_session()
     former, taker = Leases(paused, "a", LONG_SECONDS), Leases(database, "b", LONG_SECONDS)
-    await former.take(0, session.session_id["id"].as_uuid())
+    assert await former.take(0, session.session_id["id"].as_uuid()) == 1
+    await Positions(database).claim(0, 1)
     await session.start_transaction()
     await paused.positions.update_one({"_id": 0, "epoch": 1}, {"$set": {"n": 1}}, session=session)
     await expire(database, 0)

@@ -31,6 +31,7 @@ from pymongo.read_concern import ReadConcern
 from rushlight.errors import SetupError, Unavailable, in_short
 from rushlight.settings import Settings
 from rushlight.store.apart import OrdersGate, OrdersUnreachable
+from rushlight.store.connections import Readable
 
 log = logging.getLogger(__name__)
 
@@ -269,8 +270,9 @@ def connect_client(
     Raises:
         SetupError: it is no MongoDB URL.
     """
+    readable = Readable()
     try:
-        return AsyncMongoClient(
+        client: AsyncMongoClient[Document] = AsyncMongoClient(
             url,
             appname=f"rushlight {role}",
             tz_aware=True,
@@ -279,9 +281,12 @@ def connect_client(
             readConcernLevel="majority",
             retryWrites=retry_writes,
             serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS,
+            event_listeners=[readable],
         )
     except (InvalidURI, ConfigurationError, ValueError) as error:
         raise SetupError(f"{option} is not a MongoDB URL ({error}): write mongodb://HOST:PORT") from error
+    readable.of(client)
+    return client
 
 
 async def partitions_of(mongo_url: str, name: str) -> int | None:

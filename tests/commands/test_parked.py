@@ -94,14 +94,15 @@ async def test_list_retry_and_drop(
     queue = json.loads(said())["queue"]
     assert [(event["version"], event["attempts"]) for event in queue] == [(2, 1), (3, 0)]
     first = queue[0]["origin"]
-    assert await retry(settings, names=[good], everything=False, **ours) == 0
-    assert said() == f"{good}: nothing is parked\n"
+    with pytest.raises(Misunderstood, match=f"nothing is parked of {good}"):
+        await retry(settings, names=[good], everything=False, **ours)
+    assert said() == ""
     with pytest.raises(Misunderstood, match=f"{first} is one event of {bad}: retry that, in its order"):
         await retry(settings, names=[first], everything=False, **ours)
     assert await drop(settings, names=[first], reason="below zero", **ours) == NOT_WELL
     assert said() == f"{first}: 1 dropped, 1 stays parked\n"
-    assert await retry(settings, names=[bad], everything=False, **ours) == 0
-    assert said() == f"{bad}: 1 stored\n"
+    assert await retry(settings, names=[bad, good], everything=False, **ours) == NOT_WELL
+    assert tuple(capsys.readouterr()) == (f"{bad}: 1 stored\n", f"nothing is parked of {good}\n")
     assert await drop(settings, names=[HOSTILE], reason="no visitor", shop="default", as_json=True) == 0
     assert [answer["dropped"] for answer in json.loads(said())] == [1]
     await show(settings, shop="default", aggregate=None, limit=9, as_json=False)
@@ -156,5 +157,6 @@ async def test_wrong_usage(settings: Settings, database: Database, capsys: pytes
         await retry(settings, names=[], everything=False, shop="default", as_json=False)
     with pytest.raises(click.UsageError, match="--reason"):
         await drop(settings, names=["o-1"], reason=" ", shop="default", as_json=False)
-    assert await drop(settings, names=["o-1"], reason="x", shop="default", as_json=False) == 0
-    assert capsys.readouterr().out == "o-1: nothing is parked\n"
+    assert "nothing is parked of o-1" in (await run(settings, "drop", "o-1", "--reason", "x", code=1)).stderr
+    assert await retry(settings, names=[], everything=True, shop="default", as_json=False) == 0
+    assert capsys.readouterr().out == "Nothing is parked.\n"

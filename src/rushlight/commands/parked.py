@@ -47,7 +47,11 @@ async def show(settings: Settings, *, shop: str, aggregate: str | None, limit: i
 
 
 async def retry(settings: Settings, *, names: Sequence[str], everything: bool, shop: str, as_json: bool) -> int:
-    """Have parked events processed again; 3 when some stay parked."""
+    """Have parked events processed again; 3 when some stay parked, or of some that were named nothing is parked.
+
+    Raises:
+        Misunderstood: nothing of what was named is parked, or it cannot be retried.
+    """
     if bool(names) == everything:
         raise click.UsageError("name aggregates or say --all, one of the two")
     async with opened(settings, role="parked", reads=True) as session:
@@ -56,7 +60,11 @@ async def retry(settings: Settings, *, names: Sequence[str], everything: bool, s
 
 
 async def drop(settings: Settings, *, names: Sequence[str], reason: str, shop: str, as_json: bool) -> int:
-    """Give parked events up; 3 when others of the same aggregates stay parked."""
+    """Give parked events up; 3 when others of the same aggregates stay parked, or some were not parked.
+
+    Raises:
+        Misunderstood: nothing of what was named is parked, or it is not clear what is meant.
+    """
     if not reason.strip():
         raise click.UsageError("--reason must say why: it is kept with what is dropped")
     async with opened(settings, role="parked", reads=True) as session:
@@ -98,6 +106,10 @@ def _of_origin(held: Held, kind: Verb, reason: str = "") -> Wish:
 
 
 async def _carry_out(database: Database, wishes: list[Wish], names: Sequence[str], *, as_json: bool) -> int:
+    wanted = {wish.origin or wish.aggregate_id for wish in wishes}
+    missing = ", ".join(plain(name) for name in names if name not in wanted)
+    if missing and not wishes:
+        raise Misunderstood(f"nothing is parked of {missing}: see `rushlight parked list`")
     requests = Requests(database)
     group = await requests.ask(wishes, by=_somebody())
     why_not = await _done(database, group, len(wishes)) if wishes else ""
@@ -105,17 +117,15 @@ async def _carry_out(database: Database, wishes: list[Wish], names: Sequence[str
     if as_json:
         click.echo(msgspec.json.encode([_summary(answer) for answer in answers]))
     else:
-        found = {_target(answer) for answer in answers}
-        for name in names:
-            if name not in found:
-                click.echo(f"{plain(name)}: nothing is parked")
         for answer in answers:
             click.echo(_line(answer))
-        if not wishes and not names:
+        if not wishes:
             click.echo("Nothing is parked.")
+    if missing:
+        click.echo(f"nothing is parked of {missing}", err=True)
     if why_not:
         click.echo(why_not, err=True)
-    return NOT_WELL if why_not or any(answer.left for answer in answers) else 0
+    return NOT_WELL if missing or why_not or any(answer.left for answer in answers) else 0
 
 
 async def _done(database: Database, group: str, total: int) -> str:

@@ -63,6 +63,12 @@ async def test_reconcile(settings: Settings, tmp_path: Path, monkeypatch: pytest
     assert [difference["orderId"] for difference in answer["differences"]] == ["o0", "o1", "o2"]
     assert answer["file"]["currencies"]["EUR"]["net"] == "15.99"
     assert answer["journal"]["currencies"]["EUR"]["net"] == "15.96"
+    code, out, err = await run(settings, path, "--source", "nope")
+    assert (code, out) == (1, "")
+    assert err.startswith(
+        "rushlight: source: the journal has no orders of 'nope' in shop default; it has some of orders:"
+    )
+    assert len(err.splitlines()) == 1
     code, out, err = await run(settings, write_csv(tmp_path / "wrong.csv", [{"number": "1"}]))
     assert (code, out) == (1, "")
     assert err.startswith("rushlight: no column for order_id")

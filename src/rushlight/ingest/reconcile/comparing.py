@@ -14,7 +14,7 @@ import duckdb
 import msgspec
 from pymongo.errors import PyMongoError
 
-from rushlight.errors import SetupError, Unavailable
+from rushlight.errors import Rejected, SetupError, Unavailable
 from rushlight.events.money import to_text
 from rushlight.ingest.history.importing import ImportRequest, checked, read_file
 from rushlight.ingest.history.orders import Fault, OrderMaker, Totals
@@ -140,7 +140,8 @@ async def reconcile(
         What was found, and the tables that it reads, to be closed.
 
     Raises:
-        Rejected: the file, its columns or the request are wrong. SetupError: no room on the disk.
+        Rejected: the file, its columns or the request are wrong, or the journal has orders and none of the source.
+        SetupError: no room on the disk.
         Unavailable: MongoDB does not answer.
     """
     form = checked(request)
@@ -152,6 +153,7 @@ async def reconcile(
                 tables.execute(statement)
             homeless, faults = await asyncio.to_thread(_fill_reported, tables, request)
             await _fill_reports(tables, database, request.shop, progress)
+            _require_source(tables, request)
             return await asyncio.to_thread(_compare, tables, request, homeless, faults), tables
         except BaseException:
             tables.close()
@@ -203,6 +205,16 @@ async def _fill_reports(
             told = loop.time()
             progress(Progress(phase="journal", done=read + len(batch), total=read + len(batch)))
     _append(tables, "reports", batch)
+
+
+def _require_source(tables: duckdb.DuckDBPyConnection, request: ImportRequest) -> None:
+    known = sorted(source for (source,) in tables.execute(sql.SOURCES).fetchall())
+    if known and request.source not in known:
+        raise Rejected(
+            f"the journal has no orders of {request.source!r} in shop {request.shop}; it has some of"
+            f" {', '.join(known)}: say which with --source",
+            field="source",
+        )
 
 
 def _append(tables: duckdb.DuckDBPyConnection, name: str, rows: Iterable[tuple[Any, ...]]) -> None:

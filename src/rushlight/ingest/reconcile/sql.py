@@ -33,6 +33,8 @@ RECORDED = """CREATE TABLE recorded AS
         QUALIFY row_number() OVER (PARTITION BY source, order_id, kind, reference ORDER BY seq) = 1)
     GROUP BY source, order_id"""
 
+SOURCES = """SELECT DISTINCT source FROM reports"""
+
 HAS = """SELECT count(units) > 0, count(customer) > 0 FROM reported"""
 
 FINDINGS = ("missing_in_journal", "missing_in_file", "unreadable", "status", "currency", "time", *AMOUNTS, "customer")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "rushlight"
-ANYWHERE = {"errors", "failpoints", "health", "logs", "metrics", "modules", "settings", "steady"}
+ANYWHERE = {"errors", "failpoints", "health", "logs", "metrics", "modules", "settings", "steady", "wording"}
 MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "bus": {"events"},

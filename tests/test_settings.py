@@ -102,6 +102,29 @@ def test_wrong_settings(environment: dict[str, str], flags: dict[str, Any], word
     assert word in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"workers": "x"}, "setting workers must be a whole number"),
+        ({"status_port": "x"}, "setting status_port must be a whole number"),
+        ({"lease_ttl_seconds": "long"}, "setting lease_ttl_seconds must be a number"),
+        ({"orders": "perhaps"}, "setting orders must be true or false"),
+        ({"host": 5}, "setting host must be text"),
+        ({"hosts": "shop.example"}, "setting hosts must be a list"),
+        ({"hosts": [1]}, "setting hosts[0] must be text"),
+        ({"shops": {"berlin": 1}}, "setting shops[...] must be a table of names and values"),
+        ({"log_format": "xml"}, "setting log_format cannot be 'xml': it is one of auto, json, text"),
+        ({"colour": "red"}, "there is no setting colour"),
+        ({"shops": {"berlin": {"colour": "red"}}}, "there is no setting colour in shops[...]"),
+    ],
+)
+def test_a_persons_words(given: dict[str, Any], said: str) -> None:
+    """What a setting must be is said without the names of types."""
+    with pytest.raises(SetupError) as refused:
+        Settings.load(environment={}, **given)
+    assert str(refused.value) == said
+
+
 @pytest.mark.parametrize("content", [b"port = ", b"\xff\xfe", b"[[shops]]\n"])
 def test_a_file_that_is_none(tmp_path: Path, content: bytes) -> None:
     """No TOML, no UTF-8, another shape: one sentence each."""
@@ -109,7 +132,7 @@ def test_a_file_that_is_none(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(SetupError):
         Settings.load(file, {})
-    with pytest.raises(SetupError, match="absent"):
+    with pytest.raises(SetupError, match=r"there is no file .*absent"):
         Settings.load(tmp_path / "absent.toml", {})
 
 

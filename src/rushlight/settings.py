@@ -7,12 +7,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from rushlight.errors import SetupError
+from rushlight.wording import in_words
 
 ENV_PREFIX = "RUSHLIGHT_"
 ENV_WHOLE = "RUSHLIGHT_SETTINGS"
@@ -20,6 +21,7 @@ DEFAULT_SHOP = "default"
 SHOP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 MAX_DATABASE_NAME = 63
 DATABASE_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_DATABASE_NAME}}}\Z")
+UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`\Z", re.DOTALL)
 
 
 class Shop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,7 +131,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         try:
             settings = msgspec.convert(merged, cls, strict=False)
         except msgspec.ValidationError as error:
-            raise SetupError(f"setting is wrong: {error}") from error
+            raise SetupError(_in_words(str(error))) from error
         _check(settings)
         return settings
 
@@ -140,8 +142,21 @@ def _from_toml(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(chosen.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SetupError(f"there is no file {chosen}") from error
     except (OSError, ValueError) as error:  # no TOML, or no UTF-8
         raise SetupError(f"{chosen}: {error}") from error
+
+
+def _in_words(message: str) -> str:
+    what, _, place = message.partition(" - at `$")
+    name = place.strip("`.")
+    if unknown := UNKNOWN_FIELD.match(what):
+        return f"there is no setting {unknown[1]}" + (f" in {name}" if name else "")
+    choices = (
+        ", ".join(map(str, get_args(get_type_hints(Settings).get(name)))) if what.startswith("Invalid enum") else ""
+    )
+    return f"setting {name} {in_words(what)}" + (f": it is one of {choices}" if choices else "")
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -285,6 +285,22 @@ async def test_no_parameter_breaks_a_route(http: Http, route: str) -> None:
                 _check(await http.get(f"/api/v1/{route}?{others}{name}={value}"), route, name, value)
 
 
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("limit=x", "must be a whole number"),
+        ("limit=0", "must be at least 1"),
+        ("offset=1000000", "must be at most 100000"),
+        ("sort=size", "cannot be 'size'"),
+    ],
+)
+async def test_a_wrong_parameter_is_told_in_words(http: Http, question: str, said: str) -> None:
+    """What a parameter must be, and which one it is."""
+    answer = await http.get(f"/api/v1/products?{question}")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["field"], error["message"]) == (400, question.partition("=")[0], said)
+
+
 async def test_no_customer_id_breaks_the_route(http: Http) -> None:
     """Every oddity as a path."""
     for value in RAW:

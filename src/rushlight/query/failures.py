@@ -15,6 +15,7 @@ from pymongo.errors import PyMongoError
 
 from rushlight.errors import Conflict, Rejected, Unavailable
 from rushlight.query.figures import QUERY_SECONDS, unavailable
+from rushlight.wording import in_words
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def _invalid(_: AnyRequest, error: ValidationException) -> Any:
     message = str(first.get("message") or error.detail)
     missing = MISSING_PARAMETER.search(message)
     field = str(first.get("key") or (missing[1] if missing else ""))
-    return failure(HTTPStatus.BAD_REQUEST, "invalid", message, field=field)
+    return failure(HTTPStatus.BAD_REQUEST, "invalid", in_words(message), field=field)
 
 
 def _too_deep(_: AnyRequest, __: RecursionError) -> Any:

@@ -22,8 +22,10 @@ async def die_at_work(city: City, names: tuple[str, ...]) -> None:
         async with city.doomed("ingest", names):
             pass
         city.keep(city.start("ingest"))
-    await city.answered_is_stored()
-    await city.let_go()
+    try:
+        await city.answered_is_stored()
+    finally:
+        await city.let_go()
 
 
 async def dies_at_rest(city: City) -> None:
@@ -31,6 +33,7 @@ async def dies_at_rest(city: City) -> None:
     async with city.doomed("ingest", [AT_REST]) as (child,):
         async with city.clients(city.send, 1):
             pass
+        await city.answered_is_stored()
         child.signal(signal.SIGTERM)
     await city.answered_is_stored()
 

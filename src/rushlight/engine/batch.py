@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -66,14 +67,24 @@ class Batch:
         """Set an event aside, in sight."""
         self.outcomes.append(_parked(candidate, reason))
 
-    def park_from(self, culprit: Envelope, reason: str) -> None:
-        """Park an accepted event and the later ones of its aggregate; the others stay."""
+    def park_refused(self, reasons: Mapping[int, str]) -> None:
+        """Park accepted events and the later ones of their aggregates; the others stay.
+
+        Args:
+            reasons: why, by an event's place among the accepted.
+        """
+        if not reasons:
+            return
         kept: list[Candidate] = []
         parked: list[Outcome] = []
-        for candidate in self.accepted:
-            is_culprit = candidate.event is culprit
-            if is_culprit or (parked and aggregate_of(candidate.event) == aggregate_of(culprit)):
-                parked.append(_parked(candidate, reason if is_culprit else FOLLOWS_PARKED))
+        spoilt: set[Aggregate] = set()
+        for index, candidate in enumerate(self.accepted):
+            aggregate = aggregate_of(candidate.event)
+            if aggregate in spoilt:
+                parked.append(_parked(candidate, FOLLOWS_PARKED))
+            elif index in reasons:
+                parked.append(_parked(candidate, reasons[index]))
+                spoilt.add(aggregate)
             else:
                 kept.append(candidate)
         self.accepted[:] = kept

@@ -13,6 +13,7 @@ from rushlight.logs import redacted
 from rushlight.projections.keys import document_id
 from rushlight.projections.projection import Projection
 from rushlight.projections.state import Counters, State
+from rushlight.projections.tentative import Tentative
 from rushlight.store import bulk
 from rushlight.store.database import Collection, Database, Document, of_primary
 from rushlight.store.generations import seq_name
@@ -78,7 +79,23 @@ class Folder:
         try:
             return self._written(state, known)
         except UNSTORABLE as error:
-            raise Poison(await self._culprit([event for _, event, _ in wanted], error), error) from error
+            raise Poison(await self._culprit([(seq, event) for seq, event, _ in wanted]), error) from error
+
+    def fold_one(self, state: Tentative, event: Envelope, seq: int) -> None:
+        """Fold one event and look whether what it touched can be stored.
+
+        Raises:
+            Poison: one of these failed.
+        """
+        keys = self._keys(event)
+        if keys is None:
+            return
+        state.begin(seq, keys)
+        try:
+            self._projection.fold(state, event)
+            self._written(state.changed(), set())
+        except Exception as error:
+            raise Poison(event, error) from error
 
     def _keys(self, event: Envelope) -> tuple[str, ...] | None:
         """What the projection reads to fold an event; None when it does not want it."""
@@ -90,22 +107,23 @@ class Folder:
             raise Poison(event, error) from error
         return keys
 
-    async def _culprit(self, events: Sequence[Envelope], error: Exception) -> Envelope:
-        """The first event whose own documents cannot be stored either; else the last, which made the sum overflow."""
-        for event in events[:-1]:
-            if await self._fails_alone(event, error):
-                return event
-        return events[-1]
+    async def trial(self, events: Sequence[Envelope]) -> Trial:
+        """A way to fold these events one at a time, from what is stored; nothing of it is written."""
+        keys: set[str] = set()
+        for event in events:
+            with suppress(Poison):  # the trial meets it again
+                keys.update(self._keys(event) or ())
+        return Trial(self, await self._load(keys))
 
-    async def _fails_alone(self, event: Envelope, error: Exception) -> bool:
-        state = State(await self._load(set(self._keys(event) or ())))
-        with suppress(Exception):  # it went well behind those before it, and builds on one of them
-            self._projection.fold(state, event)
+    async def _culprit(self, wanted: Sequence[tuple[int, Envelope]]) -> Envelope:
+        """The event with which the documents become what cannot be stored."""
+        trial = await self.trial([event for _, event in wanted])
+        for seq, event in wanted:
             try:
-                self._written(state, set())
-            except type(error):
-                return True
-        return False
+                trial.fold(event, seq)
+            except Poison:
+                return event
+        return wanted[-1][1]
 
     async def _load(self, keys: set[str]) -> dict[str, Document]:
         if not keys:
@@ -134,6 +152,27 @@ class Folder:
             if values:
                 update[operator] = values
         return update
+
+
+class Trial:
+    """Folds events one after another and knows of each whether it can be; one that cannot leaves no trace."""
+
+    def __init__(self, folder: Folder, documents: Mapping[str, Document]) -> None:
+        self._folder = folder
+        self._state = Tentative(documents)
+
+    def fold(self, event: Envelope, seq: int) -> None:
+        """Fold the next event, at this place.
+
+        Raises:
+            Poison: that failed, or makes of its documents what cannot be stored; take it back.
+        """
+        self._state.begin(seq, ())  # should its keys fail, there is nothing to take back
+        self._folder.fold_one(self._state, event, seq)
+
+    def undo(self) -> None:
+        """Take the last event back."""
+        self._state.undo()
 
 
 def _content(document: Mapping[str, Any]) -> Document:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from rushlight.engine.batch import Aggregate, aggregate_of
 from rushlight.engine.commit import Committer, Refused, Work
-from rushlight.engine.folding import Folded, Folder, Poison
+from rushlight.engine.folding import Folded, Folder, Poison, Trial
 from rushlight.errors import Rejected
 from rushlight.events.envelope import Envelope
 from rushlight.events.upcasting import upcast
@@ -152,6 +153,34 @@ class Lanes:
                 moved.append(lane)
         return Fold(folded, moved)
 
+    async def refused(self, events: Sequence[Envelope], position: Position) -> dict[int, str]:
+        """All events of a batch that a live generation cannot fold, found in one pass over it.
+
+        Each is tried on what those before it have made, without those that failed and what follows them in their
+        aggregates.
+
+        Returns:
+            By its place in the batch, why.
+        """
+        lanes = [lane for lane in self._lanes.values() if lane.seq == position.seq and lane.live]
+        current = [upcast(event) for event in events]
+        trials = await asyncio.gather(*(lane.folder.trial(current) for lane in lanes))
+        found: dict[int, str] = {}
+        spoilt: set[Aggregate] = set()
+        seq = position.seq + 1
+        for index, event in enumerate(current):
+            if aggregate_of(event) in spoilt:
+                continue
+            try:
+                for trial in trials:
+                    trial.fold(event, seq)
+                seq += 1
+            except Poison as poison:
+                _take_back(trials, trial)
+                found[index] = str(poison)
+                spoilt.add(aggregate_of(event))
+        return found
+
     def committed(self, moved: Sequence[Lane], seq: int) -> None:
         """Take note of a commit."""
         for lane in moved:
@@ -240,6 +269,13 @@ class Lanes:
         fence = {"_id": self._partition, "epoch": position.epoch}
         await self._database.positions.update_one(fence, {"$unset": {f"projections.{key}": ""}})
         self._seqs.pop(key, None)
+
+
+def _take_back(trials: Sequence[Trial], last: Trial) -> None:
+    for trial in trials:
+        trial.undo()
+        if trial is last:
+            return
 
 
 def _places(documents: Sequence[Document]) -> list[tuple[int, Envelope]]:

@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 
 from rushlight.bus.broadcast import Broadcaster, Change
 from rushlight.bus.stream import FIRST_ENTRY, Page, StreamReader
-from rushlight.engine.batch import Aggregate, Batch
+from rushlight.engine.batch import Aggregate, Batch, aggregate_of
 from rushlight.engine.commit import Committer, Refused, Work, next_position
 from rushlight.engine.figures import WORK
 from rushlight.engine.folding import Poison
@@ -292,25 +292,30 @@ class PartitionOwner:
         return batch
 
     async def _fold(self, batch: Batch, *, only_live: bool) -> tuple[Fold, list[RawBSONDocument]]:
-        """Encode and fold the accepted events; one that cannot be is parked, with the later ones of its aggregate."""
+        """Encode and fold the accepted events; those that cannot be are parked, with the later ones of theirs."""
         while True:
             journal = self._encode(batch)
             events = [candidate.event for candidate in batch.accepted]
             try:
-                folded = await self._lanes.fold(events, self._position, only_live=only_live)
+                return await self._lanes.fold(events, self._position, only_live=only_live), journal
             except Poison as poison:
-                batch.park_from(poison.event, str(poison))
-                continue
-            return folded, journal
+                first = next(index for index, event in enumerate(events) if event is poison.event)
+                # All of them at once: a fold that refuses everything costs two passes, not one for each event.
+                batch.park_refused(await self._lanes.refused(events, self._position) or {first: str(poison)})
 
     def _encode(self, batch: Batch) -> list[RawBSONDocument]:
         journal: list[RawBSONDocument] = []
-        while len(journal) < len(batch.accepted):
-            event = batch.accepted[len(journal)].event
+        refused: dict[int, str] = {}
+        spoilt: set[Aggregate] = set()
+        for index, (event, _) in enumerate(batch.accepted):
+            if aggregate_of(event) in spoilt:
+                continue
             try:
                 journal.append(to_raw(event, self._position.partition, self._position.seq + 1 + len(journal)))
             except Rejected as error:
-                batch.park_from(event, str(error))
+                refused[index] = str(error)
+                spoilt.add(aggregate_of(event))
+        batch.park_refused(refused)
         return journal
 
     async def _commit(

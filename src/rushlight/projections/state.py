@@ -20,6 +20,13 @@ class Counters:
         self.highs: dict[str, Any] = {}
         self.puts: dict[str, Any] = {}
 
+    def copy(self) -> Counters:
+        """The same, to be changed on its own."""
+        other = Counters()
+        other.seq = self.seq
+        other.adds, other.lows, other.highs, other.puts = map(dict, (self.adds, self.lows, self.highs, self.puts))
+        return other
+
 
 class State:
     """The documents of one projection, by key (``shop/…``).
@@ -85,7 +92,7 @@ class State:
 
     def result(self) -> dict[str, Content]:
         """Every document as it would stand in the store, for tests and comparisons."""
-        contents = {key: _copy(content) for key, content in self.documents.items() if content}
+        contents = {key: copied(content) for key, content in self.documents.items() if content}
         for key, counters in self.counted.items():
             _apply(contents.setdefault(key, {}), counters)
         return contents
@@ -124,10 +131,11 @@ def _hold(content: Content, path: str) -> tuple[Content, str]:
     return content, name
 
 
-def _copy(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """A document's content, or a part of it, to be changed on its own."""
     if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
 
 
 def merge_sums(contents: Iterable[Mapping[str, Any]]) -> Content:

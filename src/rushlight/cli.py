@@ -115,6 +115,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="For programs
 shop_option = click.option(
     "--shop", default=DEFAULT_SHOP, show_default=True, metavar="ID", callback=_shop, help="The shop (tenant)."
 )
+some_shop_option = click.option(
+    "--shop", metavar="ID", callback=_shop, help="Only of this shop (tenant) [default: of whichever holds it]."
+)
 
 
 def of_file(command: Command) -> Command:
@@ -303,6 +306,7 @@ def reactions_list(settings: Settings, **options: Any) -> None:
 @reactions.command("retry")
 @click.argument("name")
 @click.argument("aggregates", nargs=-1, metavar="[AGGREGATE]…")
+@some_shop_option
 @modules_option
 @with_settings
 def reactions_retry(settings: Settings, modules: tuple[str, ...] | None, **options: Any) -> None:
@@ -316,6 +320,7 @@ def reactions_retry(settings: Settings, modules: tuple[str, ...] | None, **optio
 @click.argument("name")
 @click.argument("aggregates", nargs=-1, metavar="[AGGREGATE]…")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the event's id.")
+@some_shop_option
 @modules_option
 @with_settings
 def reactions_drop(settings: Settings, modules: tuple[str, ...] | None, **options: Any) -> None:

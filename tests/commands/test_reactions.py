@@ -46,14 +46,16 @@ class Desk:
         self.folder = folder
         self._database = database
 
-    def place(self, order_id: str, *, ill: bool = False) -> None:
+    def place(self, order_id: str, *, ill: bool = False, shop: str = "default") -> None:
         """Place an order, whose mail cannot be sent if it is ill."""
         if ill:
             (self.folder / f"ill-{order_id}").touch()
         created = OrderCreated(
             order_id=order_id, currency="EUR", lines=[Line(product_id="mug", quantity=1, amount=5)], gross=5, total=5
         )
-        self._database.orders.insert_one(Outbox.attach({"_id": order_id}, created))
+        self._database.orders.insert_one(
+            Outbox.attach({"_id": order_id if shop == "default" else f"{shop}/{order_id}"}, created, shop=shop)
+        )
 
     def sent(self) -> list[str]:
         """The orders whose mails were sent."""
@@ -126,6 +128,23 @@ def test_parked_retried_dropped_replayed(desk: Desk) -> None:
     _await(lambda: sorted(desk.sent()[2:]) == ["A-1", "A-2", "A-3"])
     assert "0 places" in desk.run("replay", "welcome-mail", "--from", "2100-01-01").stdout
     assert desk.told()["workers"] == 1
+
+
+def test_an_id_that_two_shops_have(desk: Desk) -> None:
+    """It is retried or dropped in the shop that is named, and in none when none is; a list says whose it is."""
+    for shop in ("default", "north"):
+        desk.place("A-1", ill=True, shop=shop)
+    _await(lambda: desk.held("parked") == 2)
+    assert " A-1 of shop north " in desk.run("list").stdout
+    for command in (("retry", "welcome-mail", "A-1"), ("drop", "welcome-mail", "A-1", "--reason", "x")):
+        assert "A-1 is held in the shops default, north: say in which with --shop" in desk.run(*command, code=1).stderr
+    assert "holds nothing" in desk.run("retry", "welcome-mail", "--shop", "south", code=1).stderr
+    assert "1 event" in desk.run("drop", "welcome-mail", "A-1", "--shop", "north", "--reason", "x").stdout
+    (entry,) = desk.told()["held"]
+    assert entry["shop"] == "default"
+    (desk.folder / "ill-A-1").unlink()
+    assert "1 held aggregate" in desk.run("retry", "welcome-mail", "A-1", "--shop", "default").stdout
+    _await(lambda: desk.sent() == ["A-1"])
 
 
 def test_what_makes_no_sense_is_said(desk: Desk) -> None:

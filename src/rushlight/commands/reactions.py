@@ -18,7 +18,7 @@ from rushlight.engine.reactions import Reactions
 from rushlight.engine.subscription import subscriptions
 from rushlight.errors import SetupError
 from rushlight.modules import import_modules
-from rushlight.settings import Settings
+from rushlight.settings import DEFAULT_SHOP, Settings
 from rushlight.store import held
 from rushlight.store.database import Database
 from rushlight.store.held import HeldEntry
@@ -38,21 +38,23 @@ async def show(settings: Settings, *, name: str | None, as_json: bool) -> None:
     _print(reactions, entries)
 
 
-async def retry(settings: Settings, *, name: str, aggregates: Sequence[str]) -> None:
+async def retry(settings: Settings, *, name: str, aggregates: Sequence[str], shop: str | None) -> None:
     """Have held aggregates tried again at once, in order."""
     async with opened(settings, role="reactions", reads=True) as session:
-        count = await held.retry(session.database, name, aggregates)
+        await _require_one_shop(session.database, name, aggregates, shop)
+        count = await held.retry(session.database, name, aggregates, shop)
         await _require(session.database, name, count)
     some = f"1 held aggregate of {name} is" if count == 1 else f"{count:,} held aggregates of {name} are"
     click.echo(f"{some} tried again, from the event that failed on.")
 
 
-async def drop(settings: Settings, *, name: str, aggregates: Sequence[str], reason: str) -> None:
+async def drop(settings: Settings, *, name: str, aggregates: Sequence[str], reason: str, shop: str | None) -> None:
     """Give up the events on which parked aggregates stand; what comes after them is handled."""
     if not reason.strip():
         raise click.UsageError("--reason must say why: it is kept with the event's id")
     async with opened(settings, role="reactions", reads=True) as session:
-        count = await held.drop(session.database, name, aggregates, reason.strip())
+        await _require_one_shop(session.database, name, aggregates, shop)
+        count = await held.drop(session.database, name, aggregates, reason.strip(), shop)
         await _require(session.database, name, count)
     click.echo(f"{count} {'event' if count == 1 else 'events'} of {name} given up; what comes after is handled.")
 
@@ -86,6 +88,12 @@ async def run(settings: Settings, *, names: Sequence[str]) -> None:
         await reacting.run()
 
 
+async def _require_one_shop(database: Database, name: str, aggregates: Sequence[str], shop: str | None) -> None:
+    for aggregate in aggregates if shop is None else ():
+        if len(shops := await held.shops(database, name, aggregate)) > 1:
+            raise SetupError(f"{plain(aggregate)} is held in the shops {', '.join(shops)}: say in which with --shop")
+
+
 async def _require(database: Database, name: str, count: int) -> None:
     if not count:
         if all(one.name != name for one in await standings(database)):
@@ -108,8 +116,12 @@ def _print(reactions: Sequence[Standing], entries: Sequence[HeldEntry]) -> None:
     console.print(table if reactions else "No reaction ever ran here.")
     for entry in entries:
         console.print(
-            f"{entry.name}  {entry.state} since {when(entry.since)}  {plain(entry.aggregate_id)}"
+            f"{entry.name}  {entry.state} since {when(entry.since)}  {plain(entry.aggregate_id)}{_of_shop(entry.shop)}"
             f"  {entry.event_name} {entry.event_id}, attempt {entry.attempts}: {plain(entry.reason)}",
             markup=False,
             soft_wrap=True,
         )
+
+
+def _of_shop(shop: str) -> str:
+    return "" if shop == DEFAULT_SHOP else f" of shop {shop}"

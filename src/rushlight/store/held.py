@@ -189,26 +189,26 @@ async def entries(database: Database, name: str | None) -> AsyncIterator[HeldEnt
         )
 
 
-async def retry(database: Database, name: str, aggregates: Iterable[str]) -> int:
+async def retry(database: Database, name: str, aggregates: Iterable[str], shop: str | None = None) -> int:
     """Have held aggregates tried again at once, with all their attempts; how many there were.
 
     Args:
-        aggregates: ids, in whatever shop; none means all of the reaction.
+        aggregates: ids; none means all of the reaction. shop: only there; None: in every shop.
     """
-    chosen = _chosen(name, aggregates)
+    chosen = _chosen(name, aggregates, shop)
     again = [{"$set": {"state": RETRYING, "nextAt": "$$NOW", "attempts": 0}}]
     return (await database.held.update_many(chosen, again)).matched_count
 
 
-async def drop(database: Database, name: str, aggregates: Iterable[str], reason: str) -> int:
+async def drop(database: Database, name: str, aggregates: Iterable[str], reason: str, shop: str | None = None) -> int:
     """Give up the event on which each parked aggregate stands; what comes after it is handled. Says how many.
 
     Args:
-        aggregates: ids, in whatever shop; none means all of the reaction.
+        aggregates: ids; none means all of the reaction. shop: only there; None: in every shop.
         reason: kept with the event's id.
     """
     dropped = 0
-    async for held in database.held.find({**_chosen(name, aggregates), "state": PARKED}):
+    async for held in database.held.find({**_chosen(name, aggregates, shop), "state": PARKED}):
         async with database.client.start_session() as session:
             dropped += await session.with_transaction(_dropping(database, held, reason))
     return dropped
@@ -236,6 +236,12 @@ def _dropping(
     return attempt
 
 
-def _chosen(name: str, aggregates: Iterable[str]) -> Document:
+async def shops(database: Database, name: str, aggregate: str) -> list[str]:
+    """The shops in which a reaction holds an aggregate of this id."""
+    return sorted(await database.held.distinct("shop", _chosen(name, [aggregate], None)))
+
+
+def _chosen(name: str, aggregates: Iterable[str], shop: str | None) -> Document:
     some = list(aggregates)
-    return {"name": name, **({"aggregateId": {"$in": some}} if some else {})}
+    chosen: Document = {"name": name, **({"aggregateId": {"$in": some}} if some else {})}
+    return chosen if shop is None else {**chosen, "shop": shop}

@@ -24,6 +24,7 @@ from rushlight.ingest.reconcile.sql import AMOUNTS
 from rushlight.settings import Settings
 
 MAX_SHOWN_FAULTS = 10
+PIPED_WIDTH = 400
 TOTALS = ("orders", "units", "gross", "discounts", "refunds", "net")
 
 
@@ -73,6 +74,8 @@ def _texts(totals: Totals, currency: str) -> list[Any]:
 
 def _print(found: Comparison, limit: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:  # a line is a finding, for whoever searches it
+        console.width = PIPED_WIDTH
     if found.differing:
         console.print(_table(islice(found.differences(), limit)))
     if found.differing > limit:

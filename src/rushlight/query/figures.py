@@ -124,5 +124,5 @@ def unavailable(error: Exception, seconds: float) -> Unavailable:
     """What to tell whoever asked, when MongoDB did not answer."""
     too_long = isinstance(error, ExecutionTimeout | NetworkTimeout | WaitQueueTimeoutError | TimeoutError)
     if too_long or getattr(error, "timeout", False):
-        return Unavailable(f"this took longer than {seconds:g} s; ask for less, or try again later")
+        return Unavailable(f"this took longer than {seconds:g} s: MongoDB is slow or hangs, or so much was asked for; try again, or ask for less")
     return Unavailable("MongoDB does not answer")

@@ -76,6 +76,7 @@ class Given:
         Raises:
             AssertionError: the documents are others, or a rule is broken.
         """
+        __tracebackhide__ = True  # a failing test shows the line of whoever wrote it
         for one in expected:
             if not isinstance(one, _Expected):
                 raise TypeError("then() takes comparisons: then(projection(Kind) == {…})")
@@ -110,6 +111,7 @@ class _Expected:
 
     def check(self, events: Sequence[Envelope]) -> None:
         """Fold and compare."""
+        __tracebackhide__ = True
         name = type(self._folding).__name__
         parts: list[Documents] = []
         for partition in range(self._partitions):

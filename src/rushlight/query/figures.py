@@ -124,5 +124,6 @@ def unavailable(error: Exception, seconds: float) -> Unavailable:
     """What to tell whoever asked, when MongoDB did not answer."""
     too_long = isinstance(error, ExecutionTimeout | NetworkTimeout | WaitQueueTimeoutError | TimeoutError)
     if too_long or getattr(error, "timeout", False):
-        return Unavailable(f"this took longer than {seconds:g} s: MongoDB is slow or hangs, or so much was asked for; try again, or ask for less")
+        why = "MongoDB is slow or hangs, or this is too much at once"
+        return Unavailable(f"this took longer than {seconds:g} s: {why}; try again later, or ask for less")
     return Unavailable("MongoDB does not answer")

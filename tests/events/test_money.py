@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushlight.errors import Rejected
-from rushlight.events.money import MAX_MINOR_UNITS, allocate, digits, round_minor, to_minor, to_text
+from rushlight.events.money import MAX_MINOR_UNITS, allocate, digits, to_minor, to_text
 
 CURRENCIES = {"JPY": 0, "ISK": 0, "USD": 2, "EUR": 2, "MGA": 2, "KWD": 3, "BHD": 3, "CLF": 4, "UYW": 4}
 MINOR = st.integers(-MAX_MINOR_UNITS, MAX_MINOR_UNITS)
@@ -103,22 +103,6 @@ def test_either_exact_or_refused(value: Decimal) -> None:
         assert (Fraction(value) * 100).denominator != 1 or abs(value.adjusted()) > 30
     else:
         assert Fraction(value) * 100 == minor
-
-
-@given(st.integers(-(10**20), 10**20), st.integers(8, 40))
-def test_rounding_of_a_whole_order(units: int, places: int) -> None:
-    """A sum is rounded once, half to even, from all of its digits."""
-    value = Decimal(f"{units}e-{places}")
-    assert round_minor(value, "USD") == round(Fraction(value) * 100)
-
-
-@pytest.mark.parametrize(
-    ("text", "minor"),
-    [("0.005", 0), ("0.015", 2), ("0.025", 2), ("-0.005", 0), ("-0.015", -2), ("0.0050000000000000000000000000001", 1)],
-)
-def test_half_to_even(text: str, minor: int) -> None:
-    """Halves go to the even neighbour, also when the thirtieth digit decides that it is none."""
-    assert round_minor(Decimal(text), "USD") == minor
 
 
 @given(st.integers(-(10**16), 10**16), st.lists(st.integers(0, 10**12), min_size=1, max_size=30))

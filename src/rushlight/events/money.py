@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from functools import cache
 
 from iso4217 import Currency
@@ -51,15 +51,6 @@ def to_minor(value: str | float | Decimal, currency: str, *, field: str = "amoun
     if minor != amount:
         raise Rejected(f"{value} has more digits than {currency} has", field=field, code="amount")
     return _bounded(minor, field)
-
-
-def round_minor(value: Decimal, currency: str, *, field: str = "amount") -> int:
-    """Minor units of a decimal amount, rounded half to even (for sums of a whole order only).
-
-    Raises:
-        Rejected: beyond 2**53 - 1 minor units, or an unknown currency.
-    """
-    return _bounded(int(value.scaleb(digits(currency), EXACT).to_integral_value(ROUND_HALF_EVEN)), field)
 
 
 def exact(value: str | float | Decimal, *, field: str = "amount") -> Decimal:

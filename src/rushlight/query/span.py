@@ -44,11 +44,6 @@ class Span(msgspec.Struct, frozen=True):
         """Both ends in minutes since 1970."""
         return minute_of(self.start), minute_of(self.end)
 
-    @property
-    def is_whole_quarters(self) -> bool:
-        """Whether both ends stand on a quarter-hour."""
-        return not any(edge % MINUTES_A_QUARTER for edge in self.minutes)
-
     def quarters(self) -> Iterator[Stretch]:
         """The whole quarter-hours inside, by UTC day."""
         start, end = self.minutes

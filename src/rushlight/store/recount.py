@@ -12,7 +12,6 @@ from rushlight.store.database import Database, Document
 from rushlight.store.ledger import Ledger, read
 from rushlight.store.outbox import ORIGIN as OUTBOX_ORIGIN
 
-LOOKUP_OUTCOMES = 1000
 SHOWN_ORIGINS = 5
 COLUMN_OF = {"duplicate": "duplicate", "parked": "parked", "dropped": "dropped", "unreadable": "parked"}
 

@@ -413,3 +413,23 @@ def create(settings: Settings, **options: Any) -> None:
     from rushlight.commands.keys import create as make
 
     run(make(settings, **options))
+
+
+@keys.command("list")
+@json_option
+@with_settings
+def list_keys(settings: Settings, **options: Any) -> None:
+    """Which keys there are: their first characters, kind, shop, and when they were made."""
+    from rushlight.commands.keys import show
+
+    run(show(settings, **options))
+
+
+@keys.command("revoke")
+@click.argument("key", metavar="KEY|PREFIX")
+@with_settings
+def revoke_key(settings: Settings, key: str) -> None:
+    """Make a key useless within seconds: name it, or the first characters that `keys list` shows."""
+    from rushlight.commands.keys import revoke
+
+    run(revoke(settings, key=key))

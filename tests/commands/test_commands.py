@@ -69,6 +69,19 @@ def test_a_recount_agrees(data: Path) -> None:
     assert "the same" in _run("ledger", data, "--verify").stdout
 
 
+def test_keys_are_listed_and_revoked(data: Path) -> None:
+    """A list has first characters and never a key; what is revoked, by key or by those, is gone, once."""
+    north, south = (_keys(data, "create", "--kind", "secret", "--shop", shop).strip() for shop in ("north", "south"))
+    listed = _keys(data, "list")
+    assert north not in listed
+    assert f"{north[:9]}…  secret  shop north  created 20" in listed
+    assert [key["shop"] for key in json.loads(_keys(data, "list", "--json"))][-2:] == ["north", "south"]
+    assert _keys(data, "revoke", north).startswith("1 key revoked")
+    assert _keys(data, "revoke", south[:9]).startswith("1 key revoked")
+    assert not {north[:9], south[:9]} & {key["prefix"] for key in json.loads(_keys(data, "list", "--json"))}
+    assert _keys(data, "revoke", north, code=1) == "rushlight: there is no such key: see `rushlight keys list`\n"
+
+
 def test_a_second_instance_on_the_directory_is_refused(data: Path) -> None:
     """`up` on a directory that is in use says so in one sentence, with exit code 1."""
     second = _run("up", data, "--port", "0", code=1)
@@ -114,6 +127,19 @@ def _run(command: str, data: Path, *options: str, code: int = 0) -> subprocess.C
     )
     assert done.returncode == code, done.stderr
     return done
+
+
+def _keys(data: Path, *words: str, code: int = 0) -> str:
+    """What `rushlight keys` prints; on stderr if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "rushlight", "keys", *words, "--data", str(data)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
 
 
 def _ledger(data: Path) -> dict[str, Any]:

@@ -41,6 +41,7 @@ async def test_a_revoked_key_stops_working(database: Database, monkeypatch: pyte
     keyring = Keyring(database)
     assert await keyring.verify(text) is not None
     assert await revoke(database, text[:9]) == 1
+    assert await revoke(database, text) == 0
     async with asyncio.timeout(20):
         while await keyring.verify(text) is not None:  # noqa: ASYNC110 - the database is asked anew now and then
             await asyncio.sleep(0.02)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
+from datetime import datetime
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
+import msgspec
 from pymongo.errors import PyMongoError
 
-from rushlight.errors import Rejected, Unavailable
+from rushlight.errors import Rejected, Unavailable, in_short
 from rushlight.events.envelope import now
 from rushlight.settings import DEFAULT_SHOP, SHOP_ID
 from rushlight.store.database import Database, Document
@@ -67,16 +69,41 @@ async def create(database: Database, kind: Kind, shop: str = DEFAULT_SHOP) -> st
     return text
 
 
-async def revoke(database: Database, prefix: str) -> int:
-    """Delete the keys that begin with these characters (those that listings show); returns how many.
+class Listed(msgspec.Struct, frozen=True):
+    """A key as a listing shows it: by its first characters only."""
+
+    prefix: str
+    kind: Kind
+    shop: str
+    created: datetime
+
+
+async def listed(database: Database) -> list[Listed]:
+    """Every key that works, the oldest first.
 
     Raises:
         Unavailable: MongoDB does not answer.
     """
     try:
-        return (await database.keys.delete_many({"prefix": prefix})).deleted_count
+        found = await database.keys.find({}, {"_id": 0}).sort("createdAt").to_list()
     except PyMongoError as error:
-        raise Unavailable(f"the key cannot be revoked: {error}") from error
+        raise Unavailable(f"the keys cannot be read: {in_short(error)}") from error
+    return [Listed(key["prefix"], key["kind"], key["shop"], key["createdAt"]) for key in found]
+
+
+async def revoke(database: Database, text: str) -> int:
+    """Delete a key, or those that begin with the characters that listings show; returns how many.
+
+    Args:
+        text: the whole key, or its prefix as it is listed.
+
+    Raises:
+        Unavailable: MongoDB does not answer.
+    """
+    try:
+        return (await database.keys.delete_many({"$or": [{"_id": digest(text)}, {"prefix": text}]})).deleted_count
+    except PyMongoError as error:
+        raise Unavailable(f"the key cannot be revoked: {in_short(error)}") from error
 
 
 def digest(text: str) -> str:

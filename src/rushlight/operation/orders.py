@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import pymongo
 from pymongo.errors import PyMongoError
@@ -59,5 +60,12 @@ class OrdersFigures:
     async def _oldest(self) -> float:
         entries: Document = {"outbox.at": 1}
         found = self._orders.find(SOME_ENTRY, entries, hint="outbox").sort("outbox.at", 1).limit(1)
-        moments = [entry["at"] for order in await found.to_list() for entry in order.get("outbox", ())]
+        moments = [moment for order in await found.to_list() for moment in _moments(order)]
         return max(0.0, (now() - min(moments)).total_seconds()) if moments else 0.0
+
+
+def _moments(order: Document) -> list[datetime]:
+    """When the entries of an outbox were written, as far as they say so."""
+    outbox = order.get("outbox")
+    entries = outbox if isinstance(outbox, list) else ()
+    return [entry["at"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("at"), datetime)]

@@ -322,6 +322,8 @@ async def _emitted(database: Database, session: AsyncClientSession) -> int:
     """Σ ``emitted`` over all orders, from the index alone: how many orders emitted each number of events."""
     total = 0
     for number in await database.orders.distinct("emitted", session=session):
+        if not isinstance(number, int):  # orders that have emitted nothing, or that nobody of ours has written
+            continue
         pipeline: list[Document] = [{"$match": {"emitted": number}}, {"$count": "orders"}]
         async for row in await database.orders.aggregate(pipeline, session=session, hint="emitted"):
             total += number * row["orders"]

@@ -7,9 +7,12 @@ was written, and the envelope's JSON. The origin of an entry is ``o:{order}:{n}`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from bson import json_util
 
 from rushlight.errors import Rejected
 from rushlight.events.catalogue import Behaviour, OrderCreated
@@ -19,8 +22,14 @@ from rushlight.events.ids import event_id, money_id, partition_of
 from rushlight.settings import DEFAULT_SHOP
 from rushlight.store.database import Database, Document
 
+log = logging.getLogger(__name__)
+
 ORIGIN = "o:"
 MAX_LEFTOVER_ORDERS = 1000
+NUMBER: Document = {"$type": ["int", "long"]}
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_DAMAGE_LINES = 20
+_told: set[str] = set()
 CLOCKS_AGREE = timedelta(seconds=1)
 # Fields that tell one event of a kind from the next within an order.
 REFERENCES = ("refund_id", "payment_id", "shipment_id", "revision")
@@ -164,7 +173,8 @@ class OutboxReader:
         Raises:
             OrdersUnreachable: the orders' own MongoDB does not answer.
         """
-        match: Document = {"outbox.p": partition}
+        # What has no number is not settled: it must not stand in the way of the others.
+        match: Document = {"outbox": {"$elemMatch": {"p": partition, "n": NUMBER}}}
         async with self._gate.use():
             found = self._orders.find(match, {"outbox": 1}).hint("outbox").limit(MAX_LEFTOVER_ORDERS)
             orders = await found.to_list()
@@ -189,7 +199,43 @@ class OutboxReader:
 
 def _of(order: Document, partition: int) -> list[Leftover]:
     return [
-        Leftover(order["_id"], entry["n"], entry["at"], entry["e"].encode())
-        for entry in order.get("outbox", [])
-        if entry["p"] == partition
+        Leftover(order["_id"], entry["n"], written_at(entry), _data(entry))
+        for entry in numbered(order)
+        if entry.get("p") == partition
     ]
+
+
+def numbered(order: Document) -> list[Document]:
+    """An order's entries that have a number, and so an origin, whoever wrote them.
+
+    What has none was acknowledged by nobody and can be neither settled nor cleared: it is left where it is, and told
+    of.
+    """
+    outbox = order.get("outbox") or []
+    entries = outbox if isinstance(outbox, list) else [None]
+    found = [entry for entry in entries if isinstance(entry, dict) and _is_number(entry.get("n"))]
+    if len(found) < len(entries):
+        _tell(repr(order["_id"]))
+    return found
+
+
+def written_at(entry: Document) -> datetime:
+    """When an entry was written; long ago, where it does not say."""
+    moment = entry.get("at")
+    return moment if isinstance(moment, datetime) else LONG_AGO
+
+
+def _data(entry: Document) -> bytes:
+    """The envelope; of an entry that has none all of it, which is parked in sight as something that cannot be read."""
+    text = entry.get("e")
+    return text.encode("utf-8", "replace") if isinstance(text, str) else json_util.dumps(entry).encode()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _tell(order: str) -> None:
+    if order not in _told and len(_told) < MAX_DAMAGE_LINES:
+        _told.add(order)
+        log.error("left where it is, what is no entry of an outbox (an entry has a number): order %s", order)

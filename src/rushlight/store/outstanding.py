@@ -14,13 +14,14 @@ import msgspec
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from rushlight.store.database import Collection, Database, Document
-from rushlight.store.outbox import ORIGIN
+from rushlight.store.outbox import NUMBER, ORIGIN, numbered, written_at
 
 LOOKUP_ENTRIES = 1000
 FETCH_ORDERS = 500
 COUNTED_ORDERS = 10_000
 # Any number: it makes the condition one that the sparse index can answer.
 SOME_ENTRY: Document = {"outbox.p": {"$gte": 0}}
+SOME_NUMBERED: Document = {"outbox": {"$elemMatch": {"p": {"$gte": 0}, "n": NUMBER}}}
 ENTRY_FIELDS = {"outbox.n": 1, "outbox.at": 1, "outbox.e": 1}
 
 
@@ -48,16 +49,16 @@ _head = msgspec.json.Decoder(_Head)
 
 def entries_of(order: Document) -> list[Entry]:
     """The outbox entries of an order that was fetched with `ENTRY_FIELDS`."""
-    return [_entry(order["_id"], entry) for entry in order.get("outbox", ())]
+    return [_entry(order["_id"], entry) for entry in numbered(order)]
 
 
 def _entry(order_id: Any, entry: Document) -> Entry:
     origin = f"{ORIGIN}{order_id}:{entry['n']}"
     try:
         head = _head.decode(entry["e"])
-    except msgspec.MsgspecError:
-        return Entry(origin, entry["at"], "", "")
-    return Entry(origin, entry["at"], head.id, head.event_name)
+    except (KeyError, TypeError, msgspec.MsgspecError):  # its owner parks it, in sight
+        return Entry(origin, written_at(entry), "", "")
+    return Entry(origin, written_at(entry), head.id, head.event_name)
 
 
 async def unsettled(
@@ -109,7 +110,7 @@ async def oldest(database: Database, *, limit: int) -> tuple[list[Entry], dateti
         OrdersUnreachable: the orders' own MongoDB does not answer.
     """
     async with database.orders_gate.use():
-        found = database.orders.find(SOME_ENTRY, ENTRY_FIELDS, hint="outbox").sort("outbox.at", 1).limit(limit)
+        found = database.orders.find(SOME_NUMBERED, ENTRY_FIELDS, hint="outbox").sort("outbox.at", 1).limit(limit)
         orders = await found.to_list()
     entries = [entry for order in orders for entry in entries_of(order)]
     horizon = min(entry.at for entry in entries_of(orders[-1])) if len(orders) == limit else None

@@ -157,7 +157,7 @@ class Copies:
         return {
             order["_id"]: Copy(
                 order.get("emitted", 0),
-                frozenset(entry["n"] for entry in order.get("outbox", ())),
+                frozenset(map(number_of, _entries(order))),
                 order.get("from") == self._identity,
             )
             async for order in found

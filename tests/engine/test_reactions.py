@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +325,51 @@ async def test_a_slow_one_holds_up_nobody(
     assert calls.audit(quick.calls, orders_of(shop)) == []
     others = [event for event in orders_of(shop) if event.aggregate_id != hung]
     assert calls.audit([call for call in notes.calls if call.aggregate != hung], others) == []
+
+
+async def test_one_that_swallows_its_cancellation_is_left_to_itself(
+    database: Database, appender: Appender, brisk: Settings, notes: Notes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At its deadline, where its aggregate is parked and its turn is another's; and when its place is given back."""
+    ended, begun = asyncio.Event(), Counter[str]()
+
+    async def deaf(event: OrderCreated) -> None:
+        begun[event.order_id] += 1
+        while event.order_id in {"o-0", "o-1"} and not ended.is_set():
+            with suppress(asyncio.CancelledError):
+                await ended.wait()
+
+    shop = Shop(database, appender, seed=46)
+    await shop.place(1)
+    options: dict[str, Any] = {"start": "first", "backoff_seconds": 0.1, "concurrency": 1}
+    subscribe(OrderCreated, name="deaf", deadline_seconds=2.0, **options)(deaf)
+    subscribe(OrderCreated, name="deaf-for-long", deadline_seconds=3600.0, **options)(deaf)
+    short, long = subscriptions()
+    try:
+        async with working(brisk):
+            async with reacting_to(brisk, short):
+                await shop.place(20)
+                await settled(database, shop.acknowledged)
+                await caught_up(database, "deaf")
+                parked = {entry.aggregate_id: entry async for entry in held.entries(database, None)}
+                assert parked.keys() == {"o-0", "o-1"}
+                assert all(entry.state == "parked" and "although" in entry.reason for entry in parked.values())
+                assert (begun["o-0"], begun["o-1"]) == (1, 1)
+            async with reacting_to(brisk, long):
+                await eventually(lambda: _called(begun, "o-0", 2))
+        assert not await database.reactions.find_one({"p": {"$exists": True}, "owner": {"$ne": None}})
+        assert "it is left to itself" in caplog.text
+    finally:
+        ended.set()
+        await eventually(_nothing_abandoned)
+
+
+async def _called(begun: Counter[str], order_id: str, times: int) -> bool:
+    return begun[order_id] == times
+
+
+async def _nothing_abandoned() -> bool:
+    return not calling._abandoned
 
 
 async def test_what_cannot_be_read_is_parked_at_once(

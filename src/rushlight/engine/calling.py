@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from rushlight.engine.subscription import Subscription
 from rushlight.errors import Rejected, Retryable
@@ -12,7 +15,12 @@ from rushlight.events.event import Event
 from rushlight.events.upcasting import upcast
 from rushlight.logs import redacted
 
+log = logging.getLogger(__name__)
+
 LONGEST_PAUSE_SECONDS = 300.0
+# A call that is cancelled has so long to close what it has open.
+GRACE_SECONDS = 2.0
+_abandoned: set[asyncio.Task[BaseException | None]] = set()
 
 
 class CallFailed(Exception):
@@ -36,23 +44,65 @@ async def call(subscription: Subscription, event: Envelope) -> None:
         typed: Event = subscription.classes[event.name].open(event)
     except Rejected as error:
         raise CallFailed(f"cannot be read as {event.name}: {error}", final=True) from error
-    deadline = asyncio.timeout(subscription.deadline_seconds)
+    arguments = (typed, event) if subscription.wants_envelope else (typed,)
+    failure, late = await _ended(subscription, event, partial(subscription.handler, *arguments))
+    if failure is None:
+        return
+    if isinstance(failure, Rejected):
+        raise CallFailed(_words(failure), final=True) from failure
+    if isinstance(failure, Retryable):
+        raise CallFailed(_words(failure), after_seconds=failure.retry_after_seconds) from failure
+    if late:
+        raise CallFailed(f"took longer than {subscription.deadline_seconds:g} s") from failure
+    if isinstance(failure, asyncio.CancelledError):
+        raise CallFailed("it cancelled itself") from failure
+    raise CallFailed(_words(failure)) from failure
+
+
+async def _ended(
+    subscription: Subscription, event: Envelope, function: Callable[[], Awaitable[None]]
+) -> tuple[BaseException | None, bool]:
+    """Wait for a call; when it takes too long, or we are cancelled, it is cancelled, and for a moment waited for.
+
+    Returns:
+        How it failed, None when it did not; and whether it took too long.
+
+    Raises:
+        CallFailed: it goes on although it was cancelled, and nobody waits for it any more.
+    """
+    call = asyncio.create_task(_outcome(function), name=f"call of {subscription.name}")
     try:
-        async with deadline:
-            await subscription.handler(*((typed, event) if subscription.wants_envelope else (typed,)))
-    except Rejected as error:
-        raise CallFailed(_words(error), final=True) from error
-    except Retryable as error:
-        raise CallFailed(_words(error), after_seconds=error.retry_after_seconds) from error
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise CallFailed("it cancelled itself") from error
-    except (Exception, SystemExit) as error:  # a function that wants to end the process has only failed
-        if deadline.expired():
-            raise CallFailed(f"took longer than {subscription.deadline_seconds:g} s") from error
-        raise CallFailed(_words(error)) from error
+        await asyncio.wait({call}, timeout=subscription.deadline_seconds)
+    finally:
+        late = not call.done()
+        if late:
+            call.cancel()
+            await asyncio.wait({call}, timeout=GRACE_SECONDS)
+            if not call.done():
+                _abandon(subscription, event, call)
+    if not call.done():
+        raise CallFailed(
+            f"took longer than {subscription.deadline_seconds:g} s and goes on although it was cancelled", final=True
+        )
+    return call.result(), late
+
+
+async def _outcome(function: Callable[[], Awaitable[None]]) -> BaseException | None:
+    try:
+        await function()
+    except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - one that ends the process as well
+        return error
+    return None
+
+
+def _abandon(subscription: Subscription, event: Envelope, call: asyncio.Task[BaseException | None]) -> None:
+    # Else the loop alone would know it, and only weakly.
+    _abandoned.add(call)
+    call.add_done_callback(_abandoned.discard)
+    log.error(
+        "reaction %s goes on with %s %s although it was cancelled: it is left to itself",
+        subscription.name, event.name, event.id,
+    )  # fmt: skip
 
 
 def pause_of(subscription: Subscription, attempts: int) -> float:

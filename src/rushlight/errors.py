@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class RushlightError(Exception):
     """Root of every error that Rushlight raises on purpose."""
 
 
 def in_short(error: Exception) -> str:
-    """What a database's client says went wrong, without what it adds about its options and its topology."""
-    return str(error).partition(" (configured timeouts")[0].partition(", Timeout:")[0]
+    """What a database's client says went wrong, without what it adds about its options, its topology and its reply."""
+    details = getattr(error, "details", None)
+    said = _errmsg(details) if isinstance(details, Mapping) else ""
+    return said or str(error).partition(" (configured timeouts")[0].partition(", Timeout:")[0]
+
+
+def _errmsg(details: Mapping[str, Any]) -> str:
+    """The server's own sentence; of a bulk the first of its writes that failed."""
+    for row in (*details.get("writeErrors", ()), *details.get("writeConcernErrors", ()), details):
+        if isinstance(row, Mapping) and row.get("errmsg"):
+            return str(row["errmsg"])
+    return ""
 
 
 class Rejected(RushlightError):

@@ -25,7 +25,7 @@ from pymongo.write_concern import WriteConcern
 from rushlight.engine.batch import Batch, Outcome
 from rushlight.engine.folding import Folded
 from rushlight.engine.parking import Moved, moved
-from rushlight.errors import Fenced, Retryable
+from rushlight.errors import Fenced, Retryable, in_short
 from rushlight.events.envelope import now
 from rushlight.failpoints import at
 from rushlight.logs import redacted
@@ -141,7 +141,7 @@ class Committer:
                 # have moved the position where the majority does not see it yet.
                 if await self._is_committed(before, work.token):
                     return
-                log.warning("commit of partition %d failed, trying again: %s", before.partition, error)
+                log.warning("commit of partition %d failed, trying again: %s", before.partition, in_short(error))
                 given_up += bool(_codes(error) & GIVEN_UP)
             if given_up == MAX_GIVEN_UP:
                 raise Refused("the transaction takes too long or too much room", for_good=False)
@@ -270,9 +270,9 @@ def _raise_if_final(error: Exception) -> None:
     """
     codes = _codes(error)
     if isinstance(error, DuplicateKeyError) or DUPLICATE_KEY in codes:
-        raise Retryable(f"another partition stored one of these events meanwhile: {error}") from error
+        raise Retryable(f"another partition stored one of these events meanwhile: {in_short(error)}") from error
     if codes & REFUSALS or (isinstance(error, BulkWriteError) and not codes & CIRCUMSTANCES):
-        raise Refused(str(error), for_good=True) from error
+        raise Refused(in_short(error), for_good=True) from error
 
 
 def next_position(before: Position, *, events: int, generation: str, entry: str) -> Position:

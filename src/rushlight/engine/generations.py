@@ -38,6 +38,7 @@ class Catalogue:
         self._lanes: WeakSet[Lanes] = WeakSet()
         self._turn = asyncio.Semaphore(MAX_REPLAYS_AT_ONCE)
         self._known: Known | None = None
+        self._looking = asyncio.Lock()
 
     async def lanes(self, position: Position) -> Lanes:
         """What the owner of a partition folds, as of now and kept up to date.
@@ -59,6 +60,12 @@ class Catalogue:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self) -> Known:
+        # One after another: an answer that was given earlier must not be learnt later. (By its rev alone one could not
+        # tell it from that of a database which was restored.)
+        async with self._looking:
+            return await self._looked()
+
+    async def _looked(self) -> Known:
         if self._known is None:
             await self._database.prepare_projections(list(self._projections))
             for name, projection in self._projections.items():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
+from pymongo.errors import PyMongoError
 
 from rushlight.engine.batch import Aggregate, aggregate_of
 from rushlight.engine.commit import Committer, Refused, Work
@@ -116,9 +118,10 @@ class Lanes:
             projection = self._projections[name]
             folder = Folder(self._database, projection, number, self._partition)
             lane = Lane(folder, projection, number, self._seqs.get(key, 0))
+        flipped = not lane.live and generation.state == "live"
         lane.live = generation.state == "live"
-        # Somebody has taken the stop back: try again.
-        lane.stopped = lane.stopped and str(self._partition) in generation.stopped
+        # Somebody has taken the stop back, or it has become what readers wait for: try again.
+        lane.stopped = lane.stopped and not flipped and str(self._partition) in generation.stopped
         return lane
 
     def has_work(self, seq: int) -> bool:
@@ -224,6 +227,7 @@ class Lanes:
             return position
         at("replay.committed")
         self.committed([lane], to)
+        await self._take_back_stop(lane)
         lane.step_events = _next_step(lane.step_events, loop.time() - began)
         return after
 
@@ -246,6 +250,13 @@ class Lanes:
             except BaseException:
                 lane.stopped = False  # nobody was told: it comes to the same event again, and says so
                 raise
+
+    async def _take_back_stop(self, lane: Lane) -> None:
+        """It has gone on after all."""
+        known = self._known.of(lane.projection.name).get(lane.number)
+        if known is not None and str(self._partition) in known.stopped:
+            with suppress(PyMongoError):  # the step stands; the next one says so again
+                await self._generations.stop(lane.projection.name, lane.number, self._partition, None)
 
     def _leftovers(self) -> list[tuple[str, int]]:
         places = [(name, int(number)) for name, _, number in (key.rpartition("_") for key in self._seqs)]

@@ -111,6 +111,25 @@ class Worker:
     async def _round(self) -> None:
         mine = await self._leases.heartbeat()
         at("lease.beaten")
+        # What follows may take longer than a lease: batches are finished, a partition is made fit after a restore.
+        beating = asyncio.create_task(self._beat())
+        try:
+            await self._share(mine)
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+
+    async def _beat(self) -> None:
+        """Prolong the leases, but for those of partitions that nobody works on any more."""
+        while True:
+            await asyncio.sleep(self._settings.lease_ttl_seconds / HEARTBEATS_PER_TTL)
+            try:
+                await self._leases.prolong(but=[p for p, held in self._held.items() if held.task.done()])
+                self._confirmed = asyncio.get_running_loop().time()
+            except PyMongoError as error:
+                log.warning("worker %s cannot keep its leases: %s", self.name, error)
+
+    async def _share(self, mine: set[int]) -> None:
         await self._let_go({p for p, held in self._held.items() if p not in mine or held.task.done()})
         # Taken by an earlier round that failed before anybody worked on them: nobody else could take them.
         for partition in mine - self._held.keys():

@@ -6,7 +6,7 @@ document ``{_id: "worker:ID", expiresAt}``, by which workers know their fair sha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -36,12 +36,21 @@ class Leases:
         Returns:
             The partitions that are still its own.
         """
+        await self.prolong()
+        return {lease["_id"] async for lease in self._leases.find({"owner": self._owner}, {"_id": 1})}
+
+    async def prolong(self, *, but: Collection[int] = ()) -> None:
+        """Prolong this worker and its leases.
+
+        Args:
+            but: partitions whose leases may expire.
+        """
         expires = {"$add": ["$$NOW", self._ttl_ms]}
         await self._leases.update_one(
             {"_id": f"{WORKER}{self._owner}"}, [{"$set": {"expiresAt": expires}}], upsert=True
         )
-        await self._leases.update_many({"owner": self._owner}, [{"$set": {"expiresAt": expires}}])
-        return {lease["_id"] async for lease in self._leases.find({"owner": self._owner}, {"_id": 1})}
+        mine: Document = {"owner": self._owner, **({"_id": {"$nin": list(but)}} if but else {})}
+        await self._leases.update_many(mine, [{"$set": {"expiresAt": expires}}])
 
     async def survey(self) -> tuple[int, set[int]]:
         """How many workers live, and which partitions are held by a live owner."""

@@ -47,9 +47,11 @@ async def test_a_partition_that_is_long_in_the_taking(
         async def is_alive() -> bool:
             return await workers[0].alive() is None
 
-        await eventually(all_prolonged)
-        await eventually(is_alive)
-        go_on.set()
+        try:
+            await eventually(all_prolonged)
+            await eventually(is_alive)
+        finally:
+            go_on.set()
         await shop.place(8)
         await settled(database, shop.acknowledged)
 

@@ -61,6 +61,7 @@ class Reacting:
         self._database = database
         self._subscription = subscription
         self._is_mine = is_mine
+        self._lost = False
         self._journal = Journal(database)
         self._held_store = HeldAggregates(database, place.name, place.partition, place.epoch)
         self._held: dict[Key, Held] = {}
@@ -83,6 +84,10 @@ class Reacting:
         if end > self._end:
             self._end = end
             self._wake.set()
+
+    def lose(self) -> None:
+        """The place is another's: begin no call any more."""
+        self._lost = True
 
     def stop(self) -> None:
         """Begin no more calls; `run` returns when those that run have ended."""
@@ -277,7 +282,7 @@ class Reacting:
         async with self._turn:
             if self._stopping:
                 raise _Stopped
-            if not self._is_mine():
+            if self._lost or not self._is_mine():
                 raise Fenced(f"reaction {self.place.id}: its lease may be another's by now")
             try:
                 await call(self._subscription, event)

@@ -214,6 +214,8 @@ class Reactions:
     def _lose(self, places: Iterable[str]) -> None:
         for place in list(places):
             run = self._running.pop(place)
+            # Its calls are tasks of their own, and some may be about to begin before the cancellation reaches them.
+            run.reacting.lose()
             run.task.cancel()
             if run.retiring is not None:
                 run.retiring.cancel()

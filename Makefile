@@ -65,7 +65,7 @@ demo: runtime
 test: install
 	@$(PYTHON) scripts/system_packages.py test
 	$(BIN)/python hatch_build.py test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: install
 	$(BIN)/ruff format --check .

@@ -11,7 +11,7 @@ import msgspec
 from rushlight.bus.link import Link
 from rushlight.errors import RushlightError, Unavailable
 from rushlight.ingest.adopter import Adopter
-from rushlight.ingest.http import IngestApp
+from rushlight.ingest.http import IngestApp, dialect_of
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring
 from rushlight.live.board import Board
@@ -163,7 +163,7 @@ class Web:
 
 
 def _part(path: str) -> str:
-    if path == "/events":
+    if dialect_of(path) is not None:
         return INGEST
     if path == METRICS_PATH:
         return "metrics"

@@ -22,7 +22,7 @@ import redis
 from rushlight.bus.appender import Appender
 from rushlight.events.ids import event_id, money_id
 from rushlight.failpoints import EXIT_CODE
-from rushlight.ingest.cloudevents import BATCH
+from rushlight.ingest.dialects.cloudevents import BATCH
 from rushlight.ingest.keys import create
 from rushlight.local.instance import Instance
 from rushlight.local.ports import LISTEN_FD

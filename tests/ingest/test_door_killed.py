@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from rushlight.events.ids import event_id
-from rushlight.ingest.cloudevents import STRUCTURED
+from rushlight.ingest.dialects.cloudevents import STRUCTURED
 from rushlight.ingest.keys import create
 from rushlight.local import Instance
 from rushlight.settings import Settings

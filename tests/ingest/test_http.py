@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from rushlight.ingest import http
-from rushlight.ingest.cloudevents import BATCH, STRUCTURED
+from rushlight.ingest.dialects.cloudevents import BATCH, STRUCTURED
 from rushlight.ingest.http import IngestApp
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring, create

@@ -43,6 +43,9 @@ class Envelope(
         origin: which acknowledgement this is: ``o:{order}:{number}`` or ``w:{log}:{number}``.
         correlation_id, causation_id: the flow it belongs to and the event that caused it.
         trace: W3C ``traceparent``.
+        context: the circumstances (device, channel, consent …), see `rushlight.events.context.Context`.
+        personal: what names a person (e-mail, name, address …). It travels in the log and the stream only: a commit
+            puts it into ``subjects``, and no other reader ever sees it.
     """
 
     id: str
@@ -61,6 +64,8 @@ class Envelope(
     correlation_id: str | None = None
     causation_id: str | None = None
     trace: str | None = None
+    context: dict[str, Any] | None = None
+    personal: dict[str, Any] | None = None
 
 
 _encoder = msgspec.json.Encoder()

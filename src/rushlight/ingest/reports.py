@@ -7,6 +7,7 @@ whose visitor is known makes two events: the money, kept in order by order, and 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,10 +19,12 @@ from rushlight.events.envelope import Envelope, millisecond
 from rushlight.events.event import Event
 from rushlight.events.ids import KeyClass, event_id, money_id
 from rushlight.ingest.amounts import purchase_of
+from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.explain import explained
 from rushlight.ingest.identity import trusted_money_id
 from rushlight.ingest.keys import Key
 from rushlight.ingest.limits import check_payload, check_text
+from rushlight.ingest.request import Decoded, Rejection, Report
 from rushlight.ingest.requests import Shape, camel, key_of, read, shape_of
 
 PUBLIC_SOURCE = "web"
@@ -29,27 +32,6 @@ TRUSTED_SOURCE = "api"
 EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
 MAX_ID_CHARACTERS = 256
 FIRST_YEAR, LAST_YEAR = 1990, 9000
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One event as a dialect understood it.
-
-    Attributes:
-        name: the event's name. sender, message_id: what a retry of the same report repeats.
-        data: the JSON of its payload, empty for none.
-        subject: whom or what it is about, where the payload does not say.
-        occurred_at: the sender's time, if any.
-    """
-
-    name: str
-    sender: str
-    message_id: str
-    data: Any = b""
-    subject: str | None = None
-    occurred_at: datetime | None = None
-    correlation_id: str | None = None
-    causation_id: str | None = None
-    trace: str | None = None
 
 
 class _Who(msgspec.Struct, rename="camel", gc=False):
@@ -66,6 +48,29 @@ _payload_decoder = msgspec.json.Decoder(dict[str, Any])
 def source_of(key: Key) -> str:
     """The source under which the ledger counts what comes with this key."""
     return TRUSTED_SOURCE if key.kind == "secret" else PUBLIC_SOURCE
+
+
+def seal_all(
+    items: Sequence[Report | Rejection], key: Key, received_at: datetime, circumstances: Circumstances
+) -> Decoded:
+    """The events of a request: good ones are kept, whatever their neighbours are like."""
+    envelopes: list[Envelope] = []
+    rejected: list[Rejection] = []
+    for index, item in enumerate(items):
+        if isinstance(item, Rejection):
+            rejected.append(item)
+            continue
+        try:
+            sealed = seal(item, key, received_at)
+        except Rejected as error:
+            rejected.append(Rejection.of(index, error))
+            continue
+        context = circumstances.context(item)
+        for envelope in sealed:
+            envelope.context = context
+        sealed[0].personal = item.personal
+        envelopes += sealed
+    return Decoded(envelopes, len(items) - len(rejected), rejected)
 
 
 def seal(report: Report, key: Key, received_at: datetime) -> list[Envelope]:
@@ -125,18 +130,23 @@ def _behaviour(event: Event, customer_id: str | None, report: Report, key: Key, 
 
 def _custom(report: Report, key: Key, received_at: datetime) -> Envelope:
     """A shop's own event, kept as it was sent."""
-    data = report.data or b"{}"
     try:
-        payload, who = _payload_decoder.decode(data), _who_decoder.decode(data)
+        if isinstance(report.data, dict):
+            payload, who = report.data, msgspec.convert(report.data, _Who)
+        else:
+            data = report.data or b"{}"
+            payload, who = _payload_decoder.decode(data), _who_decoder.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise explained(error, inside="data") from error
     check_payload(payload, "data")
-    about = who.visitor_id or report.subject
+    visitor_id = who.visitor_id or report.visitor_id
+    customer_id = who.customer_id or report.customer_id
+    about = visitor_id or report.subject
     if about is None:
         reason = "is required here, or the event's subject: it says whom the event is about"
         raise Rejected(reason, field="data.visitorId", code="missing")
     check_text(about, "data.visitorId")
-    check_text(who.customer_id, "data.customerId")
+    check_text(customer_id, "data.customerId")
     return Envelope(
         id=_message_id(report, key),
         name=report.name,
@@ -147,8 +157,8 @@ def _custom(report: Report, key: Key, received_at: datetime) -> Envelope:
         shop=key.shop,
         source=source_of(key),
         origin="",
-        visitor_id=who.visitor_id,
-        customer_id=who.customer_id,
+        visitor_id=visitor_id,
+        customer_id=customer_id,
         correlation_id=report.correlation_id,
         causation_id=report.causation_id,
         trace=report.trace,

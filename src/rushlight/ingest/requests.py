@@ -19,9 +19,10 @@ _Items = Annotated[list[amounts.ItemReport], msgspec.Meta(max_length=MAX_ITEMS)]
 
 
 class Shape(NamedTuple):
-    """How one event's data is read: a decoder, the field that the subject may stand in for, and the constructor."""
+    """How one event's data is read: decoder and type, the field that the subject may stand in for, the constructor."""
 
     decoder: msgspec.json.Decoder[Any]
+    type: Any
     key: str
     build: Callable[[str, Any], Event]
 
@@ -35,12 +36,14 @@ def shape_of(name: str) -> Shape | None:
 
 
 def read(shape: Shape, data: Any) -> Any:
-    """Decode an event's data.
+    """Decode an event's data, which is JSON or plain values.
 
     Raises:
         Rejected: naming the field.
     """
     try:
+        if isinstance(data, dict):
+            return msgspec.convert(data, shape.type)
         return shape.decoder.decode(data or b"{}")
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise explained(error, inside="data") from error
@@ -53,13 +56,14 @@ def _money_shape(declared: type[Event]) -> Shape:
         "order_refunded": (amounts.RefundReport, amounts.order_refunded),
     }
     request, build = reports.get(declared.event_name) or (_request(declared, forbid_unknown=True), _as_it_is(declared))
-    return Shape(msgspec.json.Decoder(request), "order_id", build)
+    return Shape(msgspec.json.Decoder(request), request, "order_id", build)
 
 
 def _behaviour_shape(declared: type[Event]) -> Shape:
     request = _request(declared, forbid_unknown=False)
     has_items = "items" in declared.__struct_fields__
-    return Shape(msgspec.json.Decoder(request), declared.aggregate, (_with_items if has_items else _as_it_is)(declared))
+    build = (_with_items if has_items else _as_it_is)(declared)
+    return Shape(msgspec.json.Decoder(request), request, declared.aggregate, build)
 
 
 def _request(declared: type[Event], *, forbid_unknown: bool) -> Any:

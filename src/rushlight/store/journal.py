@@ -1,7 +1,8 @@
 """The journal is the event store: each event once, in a dense sequence per partition, never changed.
 
 A document is ``{_id: event id, p, seq, eventName, aggregateId, payload, timestamp, receivedAt, schema, shop, source,
-origin, version?, visitorId?, customerId?, correlationId?, causationId?, trace?}``.
+origin, version?, visitorId?, customerId?, correlationId?, causationId?, trace?,
+context?}``; what is `personal` in an event stays out of it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ OPTIONAL = (
     ("correlationId", "correlation_id"),
     ("causationId", "causation_id"),
     ("trace", "trace"),
+    ("context", "context"),
 )
 
 

@@ -17,9 +17,12 @@ from rushlight.events.envelope import Envelope, encode
 from rushlight.events.envelope import decode as decode_envelope
 from rushlight.events.event import event_type, validate
 from rushlight.events.ids import event_id, money_id
-from rushlight.ingest.cloudevents import BATCH, STRUCTURED, Decoded, UnknownMediaType, decode
+from rushlight.ingest.context.circumstances import Circumstances
+from rushlight.ingest.dialects.cloudevents import BATCH, STRUCTURED, CloudEvents
 from rushlight.ingest.keys import Key
 from rushlight.ingest.limits import TooLarge
+from rushlight.ingest.reports import seal_all
+from rushlight.ingest.request import Decoded, Request, UnknownMediaType
 from rushlight.store.journal import to_raw
 
 PUBLIC = Key("public", "default", "pk_")
@@ -50,7 +53,14 @@ def read(
 ) -> Decoded:
     """Decode a request of this key."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return decode(raw, {"content-type": media_type, **(headers or {})}, key, RECEIVED)
+    request = Request(
+        path="/events",
+        headers={"content-type": media_type, **(headers or {})},
+        body=raw,
+        received_at=RECEIVED,
+        trusted=key.kind == "secret",
+    )
+    return seal_all(CloudEvents().decode(request), key, RECEIVED, Circumstances(request, "cloudevents", key))
 
 
 def one(body: Any, key: Key = PUBLIC) -> Envelope:
@@ -97,6 +107,7 @@ def test_behaviour() -> None:
         visitor_id="v1",
         customer_id="c1",
         trace="00-1",
+        context={"dialect": "cloudevents", "key": "pk_"},
     )
 
 

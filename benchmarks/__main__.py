@@ -1,4 +1,4 @@
-"""`python -m benchmarks [order|outage|crash|live|footprint|journey|rebuild|all]`: measure, and write the results."""
+"""`python -m benchmarks [order|ingest|outage|…|all]`: measure, and write the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import crash, footprint, journey, live, load, order, outage, rebuild, redis_faults
+from benchmarks import crash, footprint, ingest, journey, live, load, order, outage, rebuild, redis_faults
 from benchmarks.processes import BenchmarkError
 
 
@@ -39,6 +39,13 @@ def _order(data: Path, options: argparse.Namespace) -> Path:
     return order.run(data, order.Plan(options.rounds, options.seconds, connections, orders))
 
 
+def _ingest(data: Path, options: argparse.Namespace) -> Path:
+    connections = tuple(int(text) for text in options.ingest_connections.split(","))
+    sizes = tuple(int(text) for text in options.sizes.split(","))
+    seconds = options.seconds
+    return ingest.run(data, ingest.Plan(options.rounds, seconds, connections, sizes, options.format, options.key))
+
+
 def _outage(data: Path, options: argparse.Namespace) -> Path:
     return outage.run(data, options.pairs, options.outage_seconds, options.faults.split(","))
 
@@ -65,6 +72,7 @@ def _rebuild(data: Path, options: argparse.Namespace) -> Path:
 
 BENCHMARKS: dict[str, Callable[[Path, argparse.Namespace], Path]] = {
     "order": _order,
+    "ingest": _ingest,
     "outage": _outage,
     "crash": _crash,
     "live": _live,
@@ -77,8 +85,8 @@ BENCHMARKS: dict[str, Callable[[Path, argparse.Namespace], Path]] = {
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("benchmark", nargs="?", default="all", choices=[*BENCHMARKS, "all"])
-    group = parser.add_argument_group("order and outage")
-    group.add_argument("--rounds", type=int, default=5, help="interleaved rounds of the order scenario")
+    group = parser.add_argument_group("order, ingest and outage")
+    group.add_argument("--rounds", type=int, default=5, help="interleaved rounds of order and ingest")
     group.add_argument("--seconds", type=int, default=5, help="of load in each run")
     group.add_argument("--connections", default="1,16,64", help="comma-separated")
     group.add_argument("--visitors", action="store_true", help="orders name their visitor (two events an order)")
@@ -86,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--pairs", type=int, default=12, help="rounds of healthy runs and each fault, interleaved")
     group.add_argument("--outage-seconds", type=int, default=2, help="of load in each run of outage")
     group.add_argument("--faults", default=",".join(redis_faults.FAULTS), help="comma-separated, of outage")
+    group = parser.add_argument_group("ingest (with --rounds and --seconds)")
+    group.add_argument("--ingest-connections", default="16,64", help="comma-separated")
+    group.add_argument("--sizes", default="1,50", help="events a request, comma-separated")
+    group.add_argument("--format", default="segment", choices=ingest.FORMATS, help="of the events on the wire")
+    group.add_argument("--key", default="public", choices=["public", "secret"], help="Rushlight's write key")
     group = parser.add_argument_group("crash")
     group.add_argument("--crashes", type=int, default=3, help="of each part of each system")
     group.add_argument("--crash-seconds", type=int, default=8, help="of load around each crash")

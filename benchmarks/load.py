@@ -1,10 +1,12 @@
-"""One run of `wrk` against an order service, with its answers counted: a run with failed orders says so."""
+"""One run of `wrk`, with its answers counted: a run with failed requests says so."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +17,8 @@ CUSTOMERS = 2000
 PRODUCTS = 500
 TIMEOUT_SECONDS = 10
 MARGIN_SECONDS = 60
+
+R = TypeVar("R")
 
 
 class Orders(msgspec.Struct, frozen=True, rename="camel"):
@@ -55,15 +59,26 @@ def wrk(url: str, connections: int, seconds: float, seed: int, orders: Orders | 
     Raises:
         BenchmarkError: when `wrk` is missing or fails.
     """
+    kind = orders or Orders()
+    arguments = [seed, CUSTOMERS, PRODUCTS, int(kind.visitors), int(kind.idempotency_keys)]
+    return run_script(SCRIPT, url, connections, seconds, arguments, Run)
+
+
+def run_script(
+    script: Path, url: str, connections: int, seconds: float, arguments: Iterable[object], answer_type: type[R]
+) -> R:
+    """Run `wrk` with a script that prints one line of JSON when it is done, and return that line.
+
+    Raises:
+        BenchmarkError: when `wrk` is missing or fails.
+    """
     program = shutil.which("wrk")
     if program is None:
         raise BenchmarkError("wrk is not installed: `apt-get install wrk` (Debian) or `brew install wrk`")
-    kind = orders or Orders()
     command = [program, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", f"--timeout={TIMEOUT_SECONDS}s"]
-    command += ["-s", str(SCRIPT), url, "--", str(seed), str(CUSTOMERS), str(PRODUCTS)]
-    command += [str(int(kind.visitors)), str(int(kind.idempotency_keys))]
+    command += ["-s", str(script), url, "--", *map(str, arguments)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds + MARGIN_SECONDS, check=False)
     lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
     if answer.returncode != 0 or not lines:
         raise BenchmarkError(f"wrk failed: {answer.stderr or answer.stdout}")
-    return msgspec.json.decode(lines[-1], type=Run)
+    return msgspec.json.decode(lines[-1], type=answer_type)

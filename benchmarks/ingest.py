@@ -1,0 +1,242 @@
+"""The same events to each system in turn, one or fifty a request, round after round, so that noise hits all alike."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import msgspec
+
+from benchmarks import collectors, load, report
+from benchmarks.collectors import Collector, Cpu
+from benchmarks.processes import BenchmarkError
+
+SCRIPT = Path(__file__).with_name("events.lua")
+BASELINES = ("nestjs-fastify", "fastify")
+WARM_UP_SECONDS = 2
+REST_SECONDS = 0.3
+SINGLE, BATCH = 1, 50
+
+Format = Literal["segment", "cloudevents"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+class Plan(msgspec.Struct, frozen=True, rename="camel"):
+    """How much is measured.
+
+    Attributes:
+        format: how events are written on the wire. key: the kind of Rushlight's write key, public or secret.
+        sizes: events in a request.
+    """
+
+    rounds: int = 5
+    seconds: int = 4
+    connections: tuple[int, ...] = (16, 64)
+    sizes: tuple[int, ...] = (SINGLE, BATCH)
+    format: Format = "segment"
+    key: str = "public"
+
+
+class Run(load.Run, frozen=True, rename="camel"):
+    """What `wrk` measured; ``request_ns``: what making one request costs the generator, nanoseconds of CPU."""
+
+    request_ns: int
+
+
+class Scenario(NamedTuple):
+    """One row of the result: a system in one condition."""
+
+    name: str
+    system: Collector
+    held: bool = False
+
+
+class Measurement(msgspec.Struct, frozen=True, rename="camel"):
+    """One run of one scenario.
+
+    Attributes:
+        stored: events of the run that the system holds (those not yet answered when the load ended among them).
+        cpu: CPU seconds during the load. cpu_settled: until everything was consumed as well.
+        settle_seconds: from the end of the load until everything was consumed.
+    """
+
+    scenario: str
+    connections: int
+    size: int
+    round: int
+    run: Run
+    stored: int
+    cpu: Cpu
+    cpu_settled: Cpu
+    settle_seconds: float
+
+    @property
+    def acknowledged(self) -> int:
+        """Events that were answered with success."""
+        return (self.run.requests - self.run.bad_status) * self.size
+
+    @property
+    def events_per_second(self) -> float:
+        """Events that were answered with success, per second of load."""
+        return self.run.per_second * self.size
+
+    @property
+    def sustained(self) -> float:
+        """Events per second of load *and* of the time that consuming them took."""
+        seconds = self.run.duration_us / 1e6
+        return self.events_per_second * seconds / (seconds + self.settle_seconds)
+
+    def cpu_per_thousand(self, used: float) -> float:
+        """CPU seconds per 1,000 events."""
+        return used / max(1, self.stored) * 1000
+
+
+def measure(scenario: Scenario, connections: int, size: int, number: int, plan: Plan) -> Measurement:
+    """Load one scenario, then wait until everything is consumed, so that it takes nothing from the next one.
+
+    Raises:
+        BenchmarkError: something failed, or what was acknowledged is not there.
+    """
+    system = scenario.system
+    before = system.cpu()
+    with system.held() if scenario.held else contextlib.nullcontext():
+        run = send(system, connections, size, plan.seconds, number, plan)
+        loaded = system.cpu().since(before)
+    ended = time.monotonic()
+    acknowledged = (run.requests - run.bad_status) * size
+    stored = system.settle(acknowledged)
+    settled = time.monotonic() - ended
+    if not acknowledged <= stored <= acknowledged + connections * size:
+        raise BenchmarkError(f"{scenario.name}: {acknowledged} events were acknowledged and {stored} are there")
+    whole = system.cpu().since(before)
+    time.sleep(REST_SECONDS)
+    return Measurement(scenario.name, connections, size, number, run, stored, loaded, whole, settled)
+
+
+def send(system: Collector, connections: int, size: int, seconds: float, number: int, plan: Plan) -> Run:
+    """One run of `wrk`; the same events for every system of a round, but for their ids."""
+    seed = number * 10_000 + connections * 100 + size
+    key = b64encode(f"{system.write_key}:".encode()).decode()
+    prefix = f"{time.time_ns():x}-"
+    return load.run_script(SCRIPT, system.url, connections, seconds, [seed, plan.format, size, key, prefix], Run)
+
+
+@contextlib.contextmanager
+def systems(data: Path, plan: Plan) -> Iterator[list[Scenario]]:
+    """Start everything that is compared; each system idles while another is under load."""
+    collectors.build_peers()
+    data.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        nothing = collectors.Nothing(data)
+        stack.callback(nothing.stop)
+        valkey = collectors.Valkey(data / "peers")
+        stack.callback(valkey.stop)
+        peers = []
+        for name in collectors.PEER_NAMES:
+            peers.append(collectors.Peer(name, valkey, data))
+            stack.callback(peers[-1].stop)
+        ours = collectors.Ours(data, plan.key)
+        stack.callback(ours.stop)
+        yield [
+            Scenario("nothing", nothing),
+            *(Scenario(peer.name, peer) for peer in peers),
+            Scenario("rushlight, no worker", ours, held=True),
+            Scenario("rushlight", ours),
+        ]
+
+
+def run(data: Path, plan: Plan) -> Path:
+    """Measure every scenario in interleaved rounds, and write the result."""
+    with systems(data, plan) as scenarios:
+        for scenario in scenarios:
+            for size in plan.sizes:
+                warm = send(scenario.system, 16, size, WARM_UP_SECONDS, 0, plan)
+                if warm.failures:
+                    raise BenchmarkError(f"{scenario.name}: {warm.failures} of {warm.requests} requests failed")
+                scenario.system.settle((warm.requests - warm.bad_status) * size)
+        measured = list(_rounds(scenarios, plan))
+        ledger = next(each.system for each in scenarios if isinstance(each.system, collectors.Ours)).check()
+    if not ledger["agrees"]:
+        raise BenchmarkError(f"the ledger is not balanced: {ledger}")
+    names = [scenario.name for scenario in scenarios]
+    sections = [_section(measured, names, connections, size) for size in plan.sizes for connections in plan.connections]
+    sections += [_generator_line(measured, plan), _ledger_line(ledger)]
+    raw = {"plan": plan, "runs": measured, "ledger": ledger}
+    title = "Events per second and their latency, beside services that only append to a stream"
+    return report.write("ingest", title, sections, raw, {"peers": collectors.describe_peers()})
+
+
+def _rounds(scenarios: Sequence[Scenario], plan: Plan) -> Iterator[Measurement]:
+    for number in range(1, plan.rounds + 1):
+        for size in plan.sizes:
+            for connections in plan.connections:
+                turn = number % len(scenarios)
+                for scenario in [*scenarios[turn:], *scenarios[:turn]]:
+                    one = measure(scenario, connections, size, number, plan)
+                    print(_line(one), flush=True)
+                    yield one
+
+
+def _line(one: Measurement) -> str:
+    failed = f"  FAILED {one.run.failures}" if one.run.failures else ""
+    return (
+        f"round {one.round} · {one.size:>2} × {one.connections:>2} · {one.scenario:<21}"
+        f"{one.events_per_second:>9,.0f} events/s  p50 {one.run.p50_us / 1000:>6.1f}  p99 {one.run.p99_us / 1000:>6.1f}"
+        f" ms  CPU µs/event: service {one.cpu_per_thousand(one.cpu.service) * 1000:>5.1f}"
+        f"  all {one.cpu_per_thousand(one.cpu_settled.whole) * 1000:>5.1f}"
+        f"  consumed in {one.settle_seconds:.1f} s{failed}"
+    )
+
+
+def _section(measured: Sequence[Measurement], names: Sequence[str], connections: int, size: int) -> str:
+    here = [one for one in measured if (one.connections, one.size) == (connections, size)]
+    by_round = {(one.scenario, one.round): one for one in here}
+    head = ["system", "events/s", "from–to", *(f"× {name} (from–to)" for name in BASELINES), "consumed too: events/s"]
+    head += ["p50 ms", "p99 ms", "CPU s/1,000 events: service", "Redis", "all, until consumed", "failed"]
+    rows = []
+    for name in names:
+        runs = [one for one in here if one.scenario == name]
+        ratios = [
+            [one.events_per_second / by_round[base, one.round].events_per_second for one in runs] for base in BASELINES
+        ]
+        rates = [one.events_per_second for one in runs]
+        rows.append(
+            [
+                name,
+                report.number(report.median(rates)),
+                f"{min(rates):,.0f}–{max(rates):,.0f}",
+                *(f"{report.median(each):.2f} ({min(each):.2f}–{max(each):.2f})" for each in ratios),
+                report.number(report.median(one.sustained for one in runs)) if name == "rushlight" else "–",
+                report.number(report.median(one.run.p50_us / 1000 for one in runs), 1),
+                report.number(report.median(one.run.p99_us / 1000 for one in runs), 1),
+                report.number(report.median(one.cpu_per_thousand(one.cpu.service) for one in runs), 4),
+                report.number(report.median(one.cpu_per_thousand(one.cpu.redis) for one in runs), 4),
+                report.number(report.median(one.cpu_per_thousand(one.cpu_settled.whole) for one in runs), 4),
+                str(sum(one.run.failures for one in runs)),
+            ]
+        )
+    what = "One event a request" if size == SINGLE else f"{size} events a request"
+    return f"## {what}, {connections} connections\n\n" + report.table(head, rows)
+
+
+def _generator_line(measured: Sequence[Measurement], plan: Plan) -> str:
+    costs = ", ".join(
+        f"{report.median(one.run.request_ns for one in measured if one.size == size) / 1000:.1f} µs"
+        f" for a request of {size}"
+        for size in plan.sizes
+    )
+    return (
+        f"Making a request costs the generator {costs} (CPU of `wrk`'s script alone, median). *Nothing* is a server "
+        "that answers every request at once: what the generator brings forth on this machine."
+    )
+
+
+def _ledger_line(ledger: dict[str, object]) -> str:
+    return (
+        "After each run all that was acknowledged was in the peer's stream, or in Rushlight's journal; at the end "
+        f"Rushlight's ledger balanced: {msgspec.json.encode(ledger['total']).decode()}."
+    )

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
         AddPaymentInfo,
         AddShippingInfo,
         AddToCart,
+        AddToWishlist,
+        Alias,
         BeginCheckout,
+        Group,
+        Identify,
         Item,
         Line,
         Login,
@@ -31,12 +35,15 @@ if TYPE_CHECKING:
         Purchase,
         RefundLine,
         RemoveFromCart,
+        Screen,
         Search,
         SelectItem,
+        SelectPromotion,
         SignUp,
         ViewCart,
         ViewItem,
         ViewItemList,
+        ViewPromotion,
     )
     from rushlight.events.envelope import Envelope
     from rushlight.events.event import Event
@@ -47,9 +54,10 @@ if TYPE_CHECKING:
     from rushlight.store.outbox import Outbox
 
 _CATALOGUE = """
-AddPaymentInfo AddShippingInfo AddToCart BeginCheckout Item Line Login OrderCancelled OrderCreated
-OrderPaid OrderPaymentFailed OrderRefunded OrderShipped OrderUpdated PageView Purchase RefundLine
-RemoveFromCart Search SelectItem SignUp ViewCart ViewItem ViewItemList
+AddPaymentInfo AddShippingInfo AddToCart AddToWishlist Alias BeginCheckout Group Identify Item Line
+Login OrderCancelled OrderCreated OrderPaid OrderPaymentFailed OrderRefunded OrderShipped
+OrderUpdated PageView Purchase RefundLine RemoveFromCart Screen Search SelectItem SelectPromotion
+SignUp ViewCart ViewItem ViewItemList ViewPromotion
 """
 _MODULES = {
     "engine.reactions": "run_reactions",
@@ -70,12 +78,16 @@ __all__ = [
     "AddPaymentInfo",
     "AddShippingInfo",
     "AddToCart",
+    "AddToWishlist",
+    "Alias",
     "BeginCheckout",
     "Conflict",
     "Envelope",
     "Event",
     "EventBus",
     "Fenced",
+    "Group",
+    "Identify",
     "Item",
     "Line",
     "Login",
@@ -96,8 +108,10 @@ __all__ = [
     "RemoveFromCart",
     "Retryable",
     "RushlightError",
+    "Screen",
     "Search",
     "SelectItem",
+    "SelectPromotion",
     "SetupError",
     "SignUp",
     "State",
@@ -105,6 +119,7 @@ __all__ = [
     "ViewCart",
     "ViewItem",
     "ViewItemList",
+    "ViewPromotion",
     "run_reactions",
     "subscribe",
 ]

@@ -25,7 +25,8 @@ MONEY_WORDS = ("created", "paid", "payment_failed", "updated", "shipped", "cance
 BEHAVIOUR = (
     *("page_view", "search", "view_item", "view_item_list", "select_item", "view_cart", "add_to_cart"),
     *("remove_from_cart", "begin_checkout", "add_shipping_info", "add_payment_info", "purchase", "refund"),
-    *("login", "sign_up"),
+    *("login", "sign_up", "identify", "alias", "group", "screen"),
+    *("add_to_wishlist", "view_promotion", "select_promotion"),
 )
 REFUND: dict[str, Any] = {"orderId": "o-1", "refundId": "r-1", "currency": "EUR", "amount": 300}
 
@@ -100,6 +101,11 @@ def test_refunds_sum_to_their_lines_if_they_have_any() -> None:
     lines = [{"productId": "tea", "amount": 100}, {"productId": "cup", "amount": 200}]
     assert validate(OrderRefunded, REFUND | {"lines": lines}).amount == 300
     assert validate(OrderRefunded, REFUND).lines == []
+    assert validate(OrderRefunded, {"orderId": "o-1", "refundId": "r-1"}).amount is None
+    for given, field in (({"currency": "EUR", "tax": 1}, "amount"), ({"amount": 1}, "currency")):
+        with pytest.raises(Rejected) as refused:
+            validate(OrderRefunded, {"orderId": "o-1", "refundId": "r-1", **given})
+        assert refused.value.field == f"payload.{field}"
     with pytest.raises(Rejected) as refused:
         validate(OrderRefunded, REFUND | {"lines": lines[:1]})
     assert refused.value.field == "payload.amount"

@@ -109,13 +109,15 @@ def order_lives(draw: st.DrawFn, *, always_created: bool = False) -> list[Envelo
 @st.composite
 def _later(draw: st.DrawFn, order_id: str, currency: str, source: str, always_created: bool) -> Envelope:
     event: Event
-    kind = draw(st.sampled_from(["paid", "refunded", "refunded", "shipped"]))
+    kind = draw(st.sampled_from(["paid", "refunded", "refunded", "whole", "shipped"]))
     if kind == "paid":
         event = OrderPaid(
             order_id=order_id, payment_id=draw(st.sampled_from("ab")), currency=currency, amount=draw(amounts)
         )
     elif kind == "shipped":
         event = OrderShipped(order_id=order_id, shipment_id="s")
+    elif kind == "whole":
+        event = OrderRefunded(order_id=order_id, refund_id=draw(st.sampled_from(["full", "w"])))
     else:
         refund_id = draw(st.sampled_from("ab"))
         # The same refund is always reported the same.
@@ -131,7 +133,7 @@ def _later(draw: st.DrawFn, order_id: str, currency: str, source: str, always_cr
             shipping=3,
             customer_id=None if always_created else "c-3",
         )
-    hours = {"a": 1, "b": 2}.get(getattr(event, "refund_id", ""), 0)
+    hours = {"a": 1, "b": 2, "full": 1, "w": 3}.get(getattr(event, "refund_id", ""), 0)
     return sealed(event, BEGIN + timedelta(hours=hours, minutes=7), source=source)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from rushlight.events.envelope import Envelope
 
 Figures = dict[tuple[str, str], int]
@@ -40,7 +42,7 @@ def money(events: Iterable[Envelope]) -> Figures:
         if created is not None:
             _count_order(figures, shop, source, created)
         refunds = {event.payload["refundId"]: event for event in reports if event.name == "order_refunded"}
-        for refund in refunds.values():
+        for refund in _definite(list(refunds.values()), created):
             _count_refund(figures, shop, source, refund, created, customer or refund.customer_id)
     return {place: number for place, number in figures.items() if number}
 
@@ -70,6 +72,39 @@ def _count_order(figures: Counter[tuple[str, str]], shop: str, source: str, crea
         figures[key, f"q.{_quarter(at)}.u"] += line["quantity"]
         figures[key, f"q.{_quarter(at)}.g"] += line["amount"]
         figures[key, f"q.{_quarter(at)}.d"] += line.get("discount", 0)
+
+
+def _definite(refunds: list[Envelope], created: Envelope | None) -> list[Envelope]:
+    """The refunds with their amounts: the earliest that has none takes what is left, product by product."""
+    stated = [refund for refund in refunds if "amount" in refund.payload]
+    whole = sorted(
+        (refund for refund in refunds if "amount" not in refund.payload),
+        key=lambda refund: (refund.occurred_at, refund.payload["refundId"]),
+    )
+    if not whole or created is None:
+        return stated
+    order = created.payload
+    others = [refund.payload for refund in stated if refund.payload["currency"] == order["currency"]]
+    back = {name: sum(other.get(name, 0) for other in others) for name in ("amount", "tax", "shipping")}
+    goods = max(0, order["gross"] - order.get("discounts", 0) - back["amount"])
+    paid: dict[str, int] = {}
+    for line in order["lines"]:
+        paid[line["productId"]] = paid.get(line["productId"], 0) + max(0, line["amount"] - line.get("discount", 0))
+    for other in others:
+        parts = [(line["productId"], line["amount"]) for line in other.get("lines", [])]
+        for product, amount in parts or _in_proportion(other["amount"], order["lines"]):
+            if product in paid:
+                paid[product] -= amount
+    weights = [{"productId": product, "amount": max(0, amount)} for product, amount in paid.items()]
+    payload = {
+        "refundId": whole[0].payload["refundId"],
+        "currency": order["currency"],
+        "amount": goods,
+        "lines": [{"productId": product, "amount": amount} for product, amount in _in_proportion(goods, weights)],
+        "tax": max(0, order.get("tax", 0) - back["tax"]),
+        "shipping": max(0, order.get("shipping", 0) - back["shipping"]),
+    }
+    return [*stated, msgspec.structs.replace(whole[0], payload=payload)]
 
 
 def _count_refund(
@@ -137,8 +172,9 @@ def latest_orders(events: Iterable[Envelope], shop: str, source: str, count: int
         payload = created.payload
         total = payload["gross"] - payload.get("discounts", 0) + payload.get("tax", 0) + payload.get("shipping", 0)
         names = {event.name for event in reports}
-        refunds = {e.payload["refundId"]: e.payload for e in reports if e.name == "order_refunded"}
-        back = sum(r["amount"] + r.get("tax", 0) + r.get("shipping", 0) for r in refunds.values())
+        refunds = {e.payload["refundId"]: e for e in reports if e.name == "order_refunded"}
+        definite = [e.payload for e in _definite(list(refunds.values()), created)]
+        back = sum(r["amount"] + r.get("tax", 0) + r.get("shipping", 0) for r in definite)
         status = "paid" if "order_paid" in names else "created"
         status = "refunded" if back and back >= total else status
         rows.append(

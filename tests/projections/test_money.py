@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from datetime import timedelta
@@ -156,3 +157,25 @@ def test_latest_orders(seed: int) -> None:
     random.Random(seed).shuffle(events)
     assert LATEST_ORDERS == 20
     assert fold(Money(), events)["default/l/orders"]["orders"] == oracle.latest_orders(events, "default", "orders")
+
+
+def test_a_refund_without_an_amount_is_of_the_rest() -> None:
+    """Goods, tax and shipping go back less what other refunds account for, to the cent and whenever they are told."""
+    order = placed("o-1", [TEA, CUP, TEA], BEGIN, tax=90, shipping=50, customer_id="c-1")
+    whole = sealed(OrderRefunded(order_id="o-1", refund_id="full"), BEGIN + timedelta(hours=1))
+    part = RefundLine(product_id="cup", amount=301)
+    partial = sealed(
+        OrderRefunded(order_id="o-1", refund_id="r", currency="EUR", amount=301, lines=[part], tax=30),
+        BEGIN + timedelta(hours=2),
+    )
+    documents = fold(Money(), [whole, order])
+    assert documents["default/h/orders/EUR/2026-11-24T23"]["m"]["00"] == {"r": 2300, "t": -90, "s": -50}
+    assert documents["default/c/c-1/orders/EUR"]["r"] == 2300
+    assert documents["default/l/orders"]["orders"][0]["status"] == "refunded"
+    assert figures([whole]) == {}
+    for events in itertools.permutations([order, whole, partial, whole]):
+        numbers = figures(list(events))
+        assert numbers["default/h/orders/EUR/2026-11-24T23", "m.00.r"] == 1999
+        assert numbers["default/h/orders/EUR/2026-11-24T23", "m.00.t"] == -60
+        assert numbers["default/p/orders/2026-11-24/EUR/cup", "q.92.r"] == 199
+        assert numbers["default/p/orders/2026-11-24/EUR/tea", "q.92.r"] == 1800

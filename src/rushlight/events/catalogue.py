@@ -106,19 +106,27 @@ class OrderRefunded(Event, name="order_refunded", aggregate="order_id"):
     """Money went back. ``amount`` is the goods' part, and the sum of the lines if there are any.
 
     Without lines it falls on the order's lines in proportion to what was paid for them. Tax and shipping stand apart.
+    Without an amount everything went back that no other refund of the order accounts for: goods, tax and shipping.
     """
 
     order_id: Id
     refund_id: Id
-    currency: Currency
-    amount: Minor
+    currency: Currency | None = None
+    amount: Minor | None = None
     lines: list[RefundLine] = msgspec.field(default_factory=list)
     tax: Minor = 0
     shipping: Minor = 0
     customer_id: Id | None = None
 
     def check(self) -> None:
-        """The currency has minor units, and the lines add up."""
+        """The currency has minor units, and the lines add up; what is refunded whole has no amounts of its own."""
+        if self.amount is None:
+            if self.lines or self.tax or self.shipping:
+                reason = "is required with lines, tax or shipping; without these all that is left goes back"
+                raise Rejected(reason, field="payload.amount", code="missing")
+            return
+        if self.currency is None:
+            raise Rejected("is required with an amount", field="payload.currency", code="missing")
         _check_currency(self.currency)
         if self.lines:
             _check_sum(self.amount, sum([line.amount for line in self.lines]), "amount", "amounts")
@@ -150,6 +158,15 @@ class PageView(Behaviour, name="page_view"):
     url: Annotated[str, msgspec.Meta(max_length=2048)] | None = None
     title: Text | None = None
     referrer: Annotated[str, msgspec.Meta(max_length=2048)] | None = None
+    name: Text | None = None
+    category: Text | None = None
+
+
+class Screen(Behaviour, name="screen"):
+    """A screen of an app was seen."""
+
+    name: Text | None = None
+    category: Text | None = None
 
 
 class Search(Behaviour, name="search"):
@@ -182,6 +199,10 @@ class RemoveFromCart(_WithItems, name="remove_from_cart"):
     """Products left the cart."""
 
 
+class AddToWishlist(_WithItems, name="add_to_wishlist"):
+    """Products were put aside for later."""
+
+
 class ViewCart(_WithItems, name="view_cart"):
     """The cart was looked at."""
 
@@ -208,6 +229,38 @@ class Refund(_WithItems, name="refund"):
     """A refund as a browser reports it: behaviour only."""
 
     transaction_id: Id | None = None
+
+
+class _Promotion(_WithItems):
+    promotion_id: Id | None = None
+    promotion_name: Text | None = None
+    creative_name: Text | None = None
+    creative_slot: Text | None = None
+
+
+class ViewPromotion(_Promotion, name="view_promotion"):
+    """A promotion was seen."""
+
+
+class SelectPromotion(_Promotion, name="select_promotion"):
+    """A promotion was chosen."""
+
+
+class Identify(Behaviour, name="identify"):
+    """A visitor said who they are: the envelope's customer; what names them travels apart from the payload."""
+
+
+class Alias(Behaviour, name="alias"):
+    """Two ids are one person: ``previous_id`` is the same as the envelope's customer."""
+
+    previous_id: Id
+
+
+class Group(Behaviour, name="group"):
+    """A visitor belongs to a company or another group."""
+
+    group_id: Id
+    name: Text | None = None
 
 
 class Login(Behaviour, name="login"):

@@ -73,15 +73,18 @@ class RefundLineReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class RefundReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", gc=False):
-    """``data`` of ``order_refunded``: ``amount`` is the goods' part; with ``lines`` it is their sum."""
+    """``data`` of ``order_refunded``: ``amount`` is the goods' part; with ``lines`` it is their sum.
+
+    Without any amount the whole rest of the order goes back.
+    """
 
     refund_id: Id
-    currency: Currency
+    currency: Currency | None = None
     order_id: Id | None = None
     amount: Amount | None = None
     lines: Annotated[list[RefundLineReport], msgspec.Meta(max_length=MAX_LINES)] = []
-    tax: Amount = 0
-    shipping: Amount = 0
+    tax: Amount | None = None
+    shipping: Amount | None = None
     customer_id: Id | None = None
 
 
@@ -137,6 +140,10 @@ def order_refunded(order_id: str, report: RefundReport) -> OrderRefunded:
         Rejected: as `order_created`; or ``amount`` is not the sum of the lines.
     """
     currency = report.currency
+    if not report.lines and report.amount is None and report.tax is None and report.shipping is None:
+        return OrderRefunded(order_id=order_id, refund_id=report.refund_id, customer_id=report.customer_id)
+    if currency is None:
+        raise Rejected("is required with an amount", field="data.currency", code="missing")
     check_currency(currency, "data.currency")
     lines = [
         RefundLine(
@@ -158,8 +165,8 @@ def order_refunded(order_id: str, report: RefundReport) -> OrderRefunded:
         currency=currency,
         amount=amount,
         lines=lines,
-        tax=positive(report.tax, currency, "data.tax"),
-        shipping=positive(report.shipping, currency, "data.shipping"),
+        tax=positive(report.tax or 0, currency, "data.tax"),
+        shipping=positive(report.shipping or 0, currency, "data.shipping"),
         customer_id=report.customer_id,
     )
 

@@ -5,7 +5,8 @@ order, cancellation first) ends in the same figures.
 
 The map: ``c`` what was ordered, ``r`` refunds ascending by id, ``x`` whether it was cancelled, ``m`` ids of payments.
 A ``c`` or refund holds ``at`` (when), ``cur`` (currency), ``lines`` of ``[product, units, amount, discount]`` (in a
-refund ``[product, units, amount]``), and ``g d t s u`` or ``r t s``.
+refund ``[product, units, amount]``), and ``g d t s u`` or ``r t s``. A refund of the whole rest has neither ``cur``
+nor ``r t s``: what they are follows from the others (`rushlight.projections.refunds`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from rushlight.events.envelope import Envelope
-from rushlight.events.money import allocate
 from rushlight.projections import keys
+from rushlight.projections.refunds import refunds, shares
 from rushlight.projections.state import Content
 
 Amounts = Mapping[str, int]
@@ -44,7 +45,7 @@ def status(life: Content) -> str:
     if life.get("x"):
         return "cancelled"
     ordered = life.get("c", {})
-    refunded = sum(refund["r"] + refund["t"] + refund["s"] for refund in life.get("r", ()))
+    refunded = sum(refund["r"] + refund["t"] + refund["s"] for refund in refunds(life))
     if refunded and refunded >= total(ordered):
         return "refunded"
     return "paid" if life.get("m") else "created"
@@ -80,23 +81,14 @@ def contribution(life: Content, names: Names) -> Delta:
         path = f"q.{keys.quarter_of_day(ordered['at'])}."
         for product, units, amount, discount in ordered["lines"]:
             _sum(delta, products + keys.part(product), path, {"u": units, "g": amount, "d": discount})
-    for refund in life.get("r", ()):
+    for refund in refunds(life):
         amounts = {"r": refund["r"], "t": -refund["t"], "s": -refund["s"]}
         _money(delta, names, refund, amounts, customer or refund.get("customer"))
         products = product_prefix(names, refund["at"], refund["cur"])
         path = f"q.{keys.quarter_of_day(refund['at'])}."
-        for product, amount in _shares(refund, ordered):
+        for product, amount in shares(refund, ordered):
             _sum(delta, products + keys.part(product), path, {"r": amount})
     return delta
-
-
-def _shares(refund: Content, ordered: Content | None) -> Iterator[tuple[str, int]]:
-    """The goods' part of a refund by product: as reported, else in proportion to what was paid for the lines."""
-    if refund["lines"] or ordered is None:
-        return ((product, amount) for product, _, amount in refund["lines"])
-    lines = ordered["lines"]
-    paid = [max(0, amount - discount) for _, _, amount, discount in lines]
-    return zip((line[0] for line in lines), allocate(refund["r"], paid), strict=True)
 
 
 def difference(new: Delta, old: Delta) -> Iterator[tuple[str, Amounts]]:
@@ -169,23 +161,23 @@ def _created(life: Content, event: Envelope) -> bool:
 
 def _refunded(life: Content, event: Envelope) -> bool:
     payload = event.payload
-    refunds: list[Content] = life.setdefault("r", [])
-    if any(refund["id"] == payload["refundId"] for refund in refunds):
+    reported: list[Content] = life.setdefault("r", [])
+    if any(refund["id"] == payload["refundId"] for refund in reported):
         return False
-    refund: Content = {
-        "id": payload["refundId"],
-        "at": event.occurred_at,
-        "cur": payload["currency"],
-        "lines": [[line["productId"], line.get("quantity", 0), line["amount"]] for line in payload.get("lines", ())],
-        "r": payload["amount"],
-        "t": payload.get("tax", 0),
-        "s": payload.get("shipping", 0),
-    }
+    lines = [[line["productId"], line.get("quantity", 0), line["amount"]] for line in payload.get("lines", ())]
+    refund: Content = {"id": payload["refundId"], "at": event.occurred_at, "lines": lines}
+    if payload.get("amount") is not None:
+        refund |= {
+            "cur": payload["currency"],
+            "r": payload["amount"],
+            "t": payload.get("tax", 0),
+            "s": payload.get("shipping", 0),
+        }
     customer = payload.get("customerId") or event.customer_id
     if customer is not None:
         refund["customer"] = customer
-    refunds.append(refund)
-    refunds.sort(key=lambda other: str(other["id"]))
+    reported.append(refund)
+    reported.sort(key=lambda other: str(other["id"]))
     return True
 
 

@@ -6,7 +6,18 @@ from rushlight.events.catalogue import MONEY_EVENTS
 
 VIEW, BEHAVIOUR, MONEY = 0, 1, 2
 
-VIEWS = frozenset({"page_view", "view_item", "view_item_list", "select_item", "search"})
+VIEWS = frozenset(
+    {
+        "page_view",
+        "screen",
+        "view_item",
+        "view_item_list",
+        "select_item",
+        "view_promotion",
+        "select_promotion",
+        "search",
+    }
+)
 # Of the log's cap, the tenths that each priority may fill.
 TENTHS = {VIEW: 8, BEHAVIOUR: 9, MONEY: 10}
 

@@ -86,7 +86,7 @@ def _report(document: Document) -> Row:
         units = sum(line["quantity"] for line in payload["lines"])
         amounts = (units, payload["gross"], payload.get("discounts", 0), 0)
     elif kind == "refunded":
-        amounts = (0, 0, 0, payload["amount"])
+        amounts = (0, 0, 0, payload.get("amount"))  # without one it is of the whole rest
     return (
         *(document["source"], document["aggregateId"], kind, payload.get("refundId", ""), document["seq"]),
         *(_road(document["origin"]), _micros(document["timestamp"]), payload.get("currency"), *amounts, customer),

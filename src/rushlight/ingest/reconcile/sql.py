@@ -19,16 +19,20 @@ TABLES = (
     customer VARCHAR)""",
 )
 
-# As the money projection has it: the first report of a sale or of one refund counts, and a cancellation ends the order.
+# As the money projection has it: the first report of a sale or of one refund counts, one without an amount is of the
+# rest and nothing while there is no sale, and a cancellation ends the order.
 RECORDED = """CREATE TABLE recorded AS
     SELECT source, order_id, coalesce(bool_or(kind = 'cancelled'), false) AS cancelled,
-        count(*) FILTER (kind = 'created') > 0 AS sale, count(*) FILTER (kind = 'refunded') > 0 AS refund,
+        count(*) FILTER (kind = 'created') > 0 AS sale,
+        count(*) FILTER (kind = 'refunded' AND refunds IS NOT NULL) > 0 AS refund,
         coalesce(min(micros) FILTER (kind = 'created'), min(micros)) AS micros,
         coalesce(min(currency) FILTER (kind = 'created'), min(currency)) AS currency,
         coalesce(min(customer) FILTER (kind = 'created'), min(customer)) AS customer,
         list_sort(list(DISTINCT road)) AS roads,
         CAST(coalesce(sum(units), 0) AS BIGINT) AS units, CAST(coalesce(sum(gross), 0) AS BIGINT) AS gross,
-        CAST(coalesce(sum(discounts), 0) AS BIGINT) AS discounts, CAST(coalesce(sum(refunds), 0) AS BIGINT) AS refunds
+        CAST(coalesce(sum(discounts), 0) AS BIGINT) AS discounts, CAST(coalesce(sum(refunds), 0) + CASE
+            WHEN bool_or(kind = 'refunded' AND refunds IS NULL) AND bool_or(kind = 'created')
+            THEN greatest(0, sum(gross) - sum(discounts) - coalesce(sum(refunds), 0)) ELSE 0 END AS BIGINT) AS refunds
     FROM (SELECT * FROM reports
         QUALIFY row_number() OVER (PARTITION BY source, order_id, kind, reference ORDER BY seq) = 1)
     GROUP BY source, order_id"""

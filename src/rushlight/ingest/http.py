@@ -18,6 +18,8 @@ from rushlight.errors import Rejected, Unavailable
 from rushlight.events.envelope import now
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.dialects.cloudevents import CloudEvents
+from rushlight.ingest.dialects.ga4 import Ga4
+from rushlight.ingest.dialects.ga4_debug import Ga4Debug
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Key, Keyring
 from rushlight.ingest.limits import MAX_BODY_BYTES, TooLarge, inflate
@@ -42,7 +44,9 @@ PREFLIGHT = [
     (b"access-control-allow-headers", ", ".join(ALLOWED_HEADERS).encode()),
     (b"access-control-max-age", b"86400"),
 ]
-DIALECTS: dict[str, Dialect] = {"/events": CloudEvents()}
+DIALECTS: dict[str, Dialect] = {"/events": CloudEvents(), "/mp/collect": Ga4(), "/debug/mp/collect": Ga4Debug()}
+# What is sent there is only looked at.
+CHECKS = frozenset({"/debug/mp/collect"})
 
 
 class _Refused(Exception):
@@ -118,6 +122,8 @@ class IngestApp:
             key = await self._verify(dialect.key_in(request))
         request = replace(request, trusted=key.kind == "secret")
         decoded = self._decode(request, dialect, key)
+        if request.path in CHECKS:
+            return dialect.answer(request, decoded)
         try:
             await self._intake.accept(decoded.envelopes)
         except Unavailable as error:

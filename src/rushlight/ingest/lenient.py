@@ -11,6 +11,7 @@ from rushlight.errors import Rejected
 from rushlight.ingest.limits import MAX_EVENT_BYTES, MAX_EVENTS, TooLarge
 
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
+_raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def split(body: bytes | msgspec.Raw) -> list[bytes | msgspec.Raw | Rejected]:
@@ -28,6 +29,27 @@ def split(body: bytes | msgspec.Raw) -> list[bytes | msgspec.Raw | Rejected]:
     if len(items) > MAX_EVENTS:
         raise TooLarge(f"a batch may have {MAX_EVENTS} events, not {len(items)}", code="too_large")
     return items
+
+
+def split_member(body: bytes, name: str) -> tuple[bytes, list[bytes | msgspec.Raw | Rejected]]:
+    """An object's JSON without one member, and the items of the array which that member is; none if it is absent.
+
+    Raises:
+        TooLarge: more items than one request may have.
+        Rejected: the body is not a JSON object, or the member not an array.
+    """
+    items: bytes | msgspec.Raw | None
+    try:
+        members = _raw_members.decode(body)
+        items = members.pop(name, None)
+        rest = msgspec.json.encode(members)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        rest, items = _member_leniently(body, name, error)
+    if items is None or bytes(items).strip() == b"null":
+        return rest, []
+    if bytes(items).lstrip()[:1] != b"[":
+        raise Rejected("must be an array", field=name, code="json")
+    return rest, split(items)
 
 
 def check_size(item: bytes | msgspec.Raw) -> None:
@@ -61,6 +83,20 @@ def _split_leniently(body: bytes, error: Exception) -> list[bytes | Rejected]:
     if not isinstance(items, list):
         raise Rejected("the body is not a JSON array", code="json")
     return [_mended(item) for item in items]
+
+
+def _member_leniently(body: bytes, name: str, error: Exception) -> tuple[bytes, bytes | None]:
+    try:
+        members = json.loads(body.decode("utf-8", "surrogateescape"))
+        if not isinstance(members, dict):
+            raise Rejected("the body is not a JSON object", code="json")
+        items = members.pop(name, None)
+        rest = json.dumps(members, ensure_ascii=False, allow_nan=False).encode()
+        # What only an item cannot bear is found when the items are looked at one by one.
+        kept = None if items is None else json.dumps(items).encode()
+    except (ValueError, RecursionError):
+        raise Rejected(f"the body is not JSON: {error}", code="json") from error
+    return rest, kept
 
 
 def _mended(item: Any) -> bytes | Rejected:

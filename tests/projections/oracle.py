@@ -95,7 +95,9 @@ def _definite(refunds: list[Envelope], created: Envelope | None) -> list[Envelop
         for product, amount in parts or _in_proportion(other["amount"], order["lines"]):
             if product in paid:
                 paid[product] -= amount
-    weights = [{"productId": product, "amount": max(0, amount)} for product, amount in paid.items()]
+    weights: list[Mapping[str, Any]] = [
+        {"productId": product, "amount": max(0, amount)} for product, amount in paid.items()
+    ]
     payload = {
         "refundId": whole[0].payload["refundId"],
         "currency": order["currency"],

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rushlight.ingest import http
+from rushlight.ingest import asgi
 from rushlight.ingest.dialects.cloudevents import BATCH, STRUCTURED
 from rushlight.ingest.http import IngestApp
 from rushlight.ingest.intake import Intake
@@ -203,7 +203,7 @@ async def test_too_large(door: Door) -> None:
 
 async def test_slow_bodies_and_lost_clients(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that does not come is given up; a client that goes away gets no answer and leaves nothing behind."""
-    monkeypatch.setattr(http, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(asgi, "BODY_SECONDS", 0.05)
     headers = {"authorization": f"Bearer {door.public}", "content-type": STRUCTURED}
     begun: dict[str, Any] = {"type": "http.request", "body": b"{", "more_body": True}
     assert (await door.call("POST", headers, [begun])).status == 408

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import random
 from base64 import b64decode
 from binascii import Error as BadBase64
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
-
-import msgspec
-from msgspec.structs import replace
+from collections.abc import Callable, Mapping
 
 from rushlight.errors import Rejected, Unavailable
-from rushlight.events.envelope import now
+from rushlight.ingest.asgi import Receive, Scope, Send, serve
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.dialects.cloudevents import CloudEvents
 from rushlight.ingest.dialects.ga4 import Ga4
 from rushlight.ingest.dialects.ga4_debug import Ga4Debug
 from rushlight.ingest.intake import Intake
-from rushlight.ingest.keys import Key, Keyring
-from rushlight.ingest.limits import MAX_BODY_BYTES, TooLarge, inflate
+from rushlight.ingest.keys import UNSURE, Key, Keyring
+from rushlight.ingest.limits import MAX_BODY_BYTES, inflate
+from rushlight.ingest.refusals import CORS, Refused, complete, too_large, unavailable, unknown_key, unusable
 from rushlight.ingest.reports import seal_all, source_of
-from rushlight.ingest.request import Answer, Decoded, Dialect, Request, UnknownMediaType
+from rushlight.ingest.request import Answer, Decoded, Dialect, Request
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-BODY_SECONDS = 10.0
 ALLOWED_HEADERS = (
     *("authorization", "content-type", "content-encoding", "x-write-key", "traceparent"),
     *("ce-id", "ce-source", "ce-specversion", "ce-subject", "ce-time", "ce-type"),
 )
-CORS = (b"access-control-allow-origin", b"*")
-JSON = (b"content-type", b"application/json")
 PREFLIGHT = [
     CORS,
     (b"access-control-allow-methods", b"POST, OPTIONS"),
@@ -47,21 +34,6 @@ PREFLIGHT = [
 DIALECTS: dict[str, Dialect] = {"/events": CloudEvents(), "/mp/collect": Ga4(), "/debug/mp/collect": Ga4Debug()}
 # What is sent there is only looked at.
 CHECKS = frozenset({"/debug/mp/collect"})
-
-
-class _Refused(Exception):
-    """Ends a request early."""
-
-    def __init__(
-        self, status: int, reason: str, *, code: str, field: str = "", headers: Sequence[tuple[bytes, bytes]] = ()
-    ) -> None:
-        super().__init__(reason)
-        body = msgspec.json.encode({"error": {"code": code, "field": field, "message": reason}})
-        self.answer = Answer(status, body, headers)
-
-
-class _Gone(Exception):
-    """The client has left in mid-request."""
 
 
 def dialect_of(path: str) -> Dialect | None:
@@ -76,6 +48,9 @@ class IngestApp:
     every event that was refused. 400, 408, 413 and 415 when the request as a whole is unusable, 401 without a valid
     key, 503 with ``Retry-After`` when there is no room; these say why in ``{"error": {"code", "field", "message"}}``.
 
+    A server calls `early` when it has a request's head, and `take` when it has the body; as an ASGI app it is served
+    by any.
+
     Args:
         intake: where events go.
         keyring: who may send.
@@ -84,77 +59,104 @@ class IngestApp:
     def __init__(self, intake: Intake, keyring: Keyring) -> None:
         self._intake = intake
         self._keyring = keyring
+        self._verifying: set[asyncio.Task[None]] = set()
+
+    def early(self, method: str, headers: Mapping[str, str]) -> Answer | None:
+        """The answer to a request whose body need not be read; None for all others."""
+        try:
+            if method == "OPTIONS":
+                return Answer(204, b"", PREFLIGHT)
+            if method != "POST":
+                raise Refused(405, "use POST", code="method", headers=[(b"allow", b"POST, OPTIONS")])
+            length = headers.get("content-length", "")
+            if length.isdecimal() and (len(length) > 12 or int(length) > MAX_BODY_BYTES):
+                raise too_large()
+            if (text := key_in(headers)) and self._keyring.known(text) is None:
+                raise unknown_key(text)
+        except Refused as refused:
+            return complete(refused.answer)
+        return None
+
+    def take(self, request: Request, answer: Callable[[Answer], None]) -> None:
+        """Take what a POST brings; ``answer`` is called once, at once or when what was accepted is on disk.
+
+        Args:
+            request: its body as it came, packed or not.
+        """
+        try:
+            self._take(request, answer)
+        except Refused as refused:
+            answer(complete(refused.answer))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request to a path of `DIALECTS`."""
-        try:
-            answer = await self._handle(scope, receive)
-            headers: list[tuple[bytes, bytes]] = [JSON, CORS, *answer.headers] if answer.body else PREFLIGHT
-        except _Gone:
-            return
-        except _Refused as refused:
-            answer = refused.answer
-            headers = [JSON, CORS, *answer.headers]
-        headers = [*headers, (b"content-length", b"%d" % len(answer.body))]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        """One request to a path of `DIALECTS`, from any server."""
+        await serve(self, scope, receive, send)
 
-    async def _handle(self, scope: Scope, receive: Receive) -> Answer:
-        method = scope["method"]
-        if method == "OPTIONS":
-            return Answer(204, b"")
-        dialect = DIALECTS[scope["path"]]
-        if method != "POST":
-            raise _Refused(405, "use POST", code="method", headers=[(b"allow", b"POST, OPTIONS")])
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        request = Request(
-            path=scope["path"],
-            query=scope.get("query_string", b"").decode("latin-1"),
-            headers=headers,
-            received_at=now(),
-            client=(scope.get("client") or (None,))[0],
-        )
-        if key_text := _key_in(headers):
-            key = await self._verify(key_text)
-            request = replace(request, body=_inflate(await _read(headers, receive)))
-        else:
-            request = replace(request, body=_inflate(await _read(headers, receive)))
-            key = await self._verify(dialect.key_in(request))
-        request = replace(request, trusted=key.kind == "secret")
-        decoded = self._decode(request, dialect, key)
-        if request.path in CHECKS:
-            return dialect.answer(request, decoded)
-        try:
-            await self._intake.accept(decoded.envelopes)
-        except Unavailable as error:
-            raise _unavailable(error) from error
-        except Rejected as error:  # what is small on the wire can be large as an event
-            raise _Refused(413, error.reason, code=error.code, field=error.field) from error
-        if decoded.rejected:
-            self._count(key, [rejection.code for rejection in decoded.rejected])
-        return dialect.answer(request, decoded)
+    async def welcome(self, headers: Mapping[str, str]) -> None:
+        """Find out whose key the headers have, before a body is read that may be long.
+
+        Raises:
+            Refused: nobody's, or it cannot be found out now.
+        """
+        if text := key_in(headers):
+            await self._verify(text)
 
     async def _verify(self, text: str) -> Key:
         try:
-            key = await self._keyring.verify(text) if text else None
+            key = await self._keyring.verify(text)
         except Unavailable as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         if key is None:
-            reason = "send a write key as Authorization: Bearer KEY, as the user name of Basic, or as X-Write-Key"
-            raise _Refused(
-                401,
-                "this write key is not known" if text else reason,
-                code="key",
-                headers=[(b"www-authenticate", b'Bearer realm="rushlight"')],
-            )
+            raise unknown_key(text)
         return key
+
+    def _take(self, request: Request, answer: Callable[[Answer], None]) -> None:
+        dialect = DIALECTS[request.path]
+        request.body = _inflate(request.body)
+        text = key_in(request.headers) or dialect.key_in(request)
+        key = self._keyring.known(text)
+        if key is UNSURE:
+            verifying = asyncio.create_task(self._take_verified(request, dialect, text, answer))
+            self._verifying.add(verifying)
+            verifying.add_done_callback(self._verifying.discard)
+        elif key is None:
+            raise unknown_key(text)
+        else:
+            self._take_from(key, request, dialect, answer)
+
+    async def _take_verified(
+        self, request: Request, dialect: Dialect, text: str, answer: Callable[[Answer], None]
+    ) -> None:
+        try:
+            self._take_from(await self._verify(text), request, dialect, answer)
+        except Refused as refused:
+            answer(complete(refused.answer))
+
+    def _take_from(self, key: Key, request: Request, dialect: Dialect, answer: Callable[[Answer], None]) -> None:
+        request.trusted = key.kind == "secret"
+        decoded = self._decode(request, dialect, key)
+        if decoded.rejected:
+            self._count(key, [rejection.code for rejection in decoded.rejected])
+        if not decoded.envelopes or request.path in CHECKS:
+            answer(complete(dialect.answer(request, decoded)))
+            return
+
+        def told(error: Unavailable | None) -> None:
+            answer(complete(unavailable(error).answer if error else dialect.answer(request, decoded)))
+
+        try:
+            self._intake.put(decoded.envelopes).then(told)
+        except Unavailable as error:
+            raise unavailable(error) from error
+        except Rejected as error:  # what is small on the wire can be large as an event
+            raise Refused(413, error.reason, code=error.code, field=error.field) from error
 
     def _decode(self, request: Request, dialect: Dialect, key: Key) -> Decoded:
         try:
             items = dialect.decode(request)
         except Rejected as error:
             self._count(key, [error.code])
-            raise _unusable(error) from error
+            raise unusable(error) from error
         return seal_all(items, key, request.received_at, Circumstances(request, dialect.name, key))
 
     def _count(self, key: Key, codes: list[str]) -> None:
@@ -166,53 +168,11 @@ def _inflate(body: bytes) -> bytes:
     try:
         return inflate(body)
     except Rejected as error:
-        raise _unusable(error) from error
+        raise unusable(error) from error
 
 
-def _unusable(error: Rejected) -> _Refused:
-    status = 413 if isinstance(error, TooLarge) else 415 if isinstance(error, UnknownMediaType) else 400
-    return _Refused(status, error.reason, code=error.code, field=error.field)
-
-
-async def _read(headers: dict[str, str], receive: Receive) -> bytes:
-    length = headers.get("content-length", "")
-    if length.isdecimal() and (len(length) > 12 or int(length) > MAX_BODY_BYTES):
-        raise _too_large()
-    message = await _next(receive)
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await _read_rest(body, receive)
-        except TimeoutError as error:
-            raise _Refused(408, "the body did not come in time", code="slow") from error
-    if len(body) > MAX_BODY_BYTES:
-        raise _too_large()
-    return body
-
-
-async def _read_rest(body: bytes, receive: Receive) -> bytes:
-    parts = [body]
-    size = len(body)
-    more = True
-    while more:
-        message = await _next(receive)
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_BODY_BYTES:
-            raise _too_large()
-        more = message.get("more_body", False)
-    return b"".join(parts)
-
-
-async def _next(receive: Receive) -> Message:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise _Gone
-    return message
-
-
-def _key_in(headers: dict[str, str]) -> str:
+def key_in(headers: Mapping[str, str]) -> str:
+    """The write key in a request's headers, or an empty text."""
     authorization = headers.get("authorization", "")
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() == "bearer":
@@ -223,15 +183,3 @@ def _key_in(headers: dict[str, str]) -> str:
         except (BadBase64, ValueError):
             return ""
     return headers.get("x-write-key", "").strip()
-
-
-def _too_large() -> _Refused:
-    # The rest of the body is not read: the connection cannot be used again.
-    reason = f"a request may have {MAX_BODY_BYTES >> 10} KiB: send fewer events at once"
-    return _Refused(413, reason, code="too_large", headers=[(b"connection", b"close")])
-
-
-def _unavailable(error: Unavailable) -> _Refused:
-    # Spread out: those who were refused together should not come back together.
-    seconds = math.ceil(error.retry_after_seconds * random.uniform(1, 2))
-    return _Refused(503, error.reason, code="unavailable", headers=[(b"retry-after", b"%d" % seconds)])

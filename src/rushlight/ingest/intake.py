@@ -20,6 +20,7 @@ from rushlight.ingest.log.holding import hold
 from rushlight.ingest.log.priority import MONEY, VIEW, priority_of
 from rushlight.ingest.log.segment import Entry
 from rushlight.ingest.log.settling import ORIGIN
+from rushlight.ingest.log.wal import Call
 from rushlight.store.database import Database
 
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
@@ -79,21 +80,25 @@ class Intake:
     async def accept(self, envelopes: Sequence[Envelope]) -> None:
         """Acknowledge events: all of them, or none.
 
-        Sets each envelope's ``origin`` and ``received_at``. When this returns they are on disk, and in the stream
-        unless Redis took longer than 20 ms; they are sent for as long as they have no terminal record.
-
         Args:
-            envelopes: with ids of 32 hexadecimal digits and a source of letters, digits, ``_`` and ``-``.
+            envelopes: with their final ids; origin and receipt are set here.
 
         Raises:
             Unavailable: no room (money has reserved room, views go first), the disk refuses, or this is closing.
             Rejected: an envelope is larger than 256 KiB, or its id or source is malformed.
         """
+        if envelopes:
+            await self.put(envelopes).future
+
+    def put(self, envelopes: Sequence[Envelope]) -> Call:
+        """The same for at least one event and a caller who is told; a call is never answered within `put`.
+
+        Raises:
+            Unavailable, Rejected: as `accept`; nothing was taken.
+        """
         if self._closing:
             raise Unavailable("this intake is closing")
-        if not envelopes:
-            return
-        # From here to `put` nothing else runs: the numbers are the ones that the log gives.
+        # From here to the log's `put` nothing else runs: the numbers are the ones that the log gives.
         now = self._now_ms()
         received = datetime.fromtimestamp(now / 1000, UTC)
         entries = []
@@ -104,7 +109,7 @@ class Intake:
             entry = self._entry(envelope)
             priority = max(priority, entry.priority)
             entries.append(entry)
-        await self._log.put(entries, now, priority).future
+        return self._log.put(entries, now, priority)
 
     async def full(self) -> str | None:
         """Why not even money would be accepted now; None when it would."""

@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from datetime import datetime
+from enum import Enum
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
@@ -41,6 +42,15 @@ class Key(NamedTuple):
     kind: Kind
     shop: str
     prefix: str
+
+
+class Unsure(Enum):
+    """The type of UNSURE."""
+
+    UNSURE = "unsure"
+
+
+UNSURE = Unsure.UNSURE
 
 
 class _Cached(NamedTuple):
@@ -125,24 +135,35 @@ class Keyring:
         Raises:
             Unavailable: MongoDB does not answer, and the key was not seen before.
         """
-        if len(text) > MAX_KEY_CHARACTERS or not text.startswith(tuple(PREFIXES.values())):
-            return None
+        known = self.known(text)
+        if known is not UNSURE:
+            return known
         cached = self._cache.get(text)
-        age = asyncio.get_running_loop().time() - cached.read_at if cached else STALE_SECONDS
-        if cached and age < FRESH_SECONDS:
-            return cached.key
+        try:
+            return await asyncio.shield(self._refresh(text))
+        except PyMongoError as error:
+            age = asyncio.get_running_loop().time() - cached.read_at if cached else OUTAGE_SECONDS
+            if cached and cached.key and age < OUTAGE_SECONDS:
+                return cached.key
+            raise Unavailable("keys cannot be verified now") from error
+
+    def known(self, text: str) -> Key | Unsure | None:
+        """The same without waiting: UNSURE where `verify` would have to ask first."""
+        cached = self._cache.get(text)
+        if cached is None:
+            shaped = len(text) <= MAX_KEY_CHARACTERS and text.startswith(tuple(PREFIXES.values()))
+            return UNSURE if shaped else None
+        age = asyncio.get_running_loop().time() - cached.read_at
+        if age >= FRESH_SECONDS:
+            self._refresh(text)
+        return cached.key if age < STALE_SECONDS else UNSURE
+
+    def _refresh(self, text: str) -> asyncio.Task[Key | None]:
         reading = self._reading.get(text)
         if reading is None:
             reading = self._reading[text] = asyncio.create_task(self._read(text))
             reading.add_done_callback(lambda done: self._read_done(text, done))
-        if cached and age < STALE_SECONDS:
-            return cached.key
-        try:
-            return await asyncio.shield(reading)
-        except PyMongoError as error:
-            if cached and cached.key and age < OUTAGE_SECONDS:
-                return cached.key
-            raise Unavailable("keys cannot be verified now") from error
+        return reading
 
     async def _read(self, text: str) -> Key | None:
         document = await self._keys.find_one({"_id": digest(text)})

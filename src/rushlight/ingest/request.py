@@ -12,8 +12,8 @@ from rushlight.errors import Rejected
 from rushlight.events.envelope import Envelope
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One request whose body has been read.
+class Request(msgspec.Struct, kw_only=True, gc=False):
+    """One request whose body has been read. Dialects only read it.
 
     Attributes:
         path: without the query. query: the raw query string. headers: by lower-case name.

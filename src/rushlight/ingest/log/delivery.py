@@ -33,7 +33,7 @@ MAX_DOUBTFUL_RECORDS = 2000
 
 
 class Delivery:
-    """The work on one log, for as long as this process holds it. A call is answered through its future."""
+    """The work on one log, for as long as this process holds it."""
 
     def __init__(self, log: WriteAheadLog, database: Database, redis_url: str, figures: Figures) -> None:
         self.log = log
@@ -95,7 +95,7 @@ class Delivery:
         self._unsent.set()
         self.note_change()
         if not self._well or not self._feed.current:  # the stream is behind; the disk is what was promised
-            _answer(call)
+            call.answer()
             return
         loop = asyncio.get_running_loop()
         self._waiting.append((call, loop.time() + STREAM_WAIT_SECONDS))
@@ -105,13 +105,13 @@ class Delivery:
     def _answer_sent(self) -> None:
         while self._waiting and self._waiting[0][0].end <= self._feed.cursor:
             at("log.answering")
-            _answer(self._waiting.popleft()[0])
+            self._waiting.popleft()[0].answer()
 
     def _answer_overdue(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
         while self._waiting and self._waiting[0][1] <= loop.time():
-            _answer(self._waiting.popleft()[0])
+            self._waiting.popleft()[0].answer()
             self._well = False  # whoever comes next is answered when it is on disk, until Redis answers again
         if self._waiting:
             self._timer = loop.call_at(self._waiting[0][1], self._answer_overdue)
@@ -121,7 +121,7 @@ class Delivery:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            _answer(self._waiting.popleft()[0])
+            self._waiting.popleft()[0].answer()
 
     # Sending
 
@@ -230,8 +230,3 @@ class Delivery:
         if self.figures.pending < before:
             self._note_settled()
         self._pass_seconds = PASS_SECONDS if found else min(1.5 * self._pass_seconds, MAX_PASS_SECONDS)
-
-
-def _answer(call: Call) -> None:
-    if not call.future.done():
-        call.future.set_result(None)

@@ -40,9 +40,13 @@ REFUSED_SECONDS = 15.0
 
 
 class Call:
-    """What one caller wants on disk together; ``future`` is the caller's, for whoever is told that it is written."""
+    """What one caller wants on disk together, and who is told when it is safe.
 
-    __slots__ = ("entries", "first", "future", "priority", "received_ms", "size")
+    Attributes:
+        error: why it was refused, once it was.
+    """
+
+    __slots__ = ("_future", "_then", "answered", "entries", "error", "first", "priority", "received_ms", "size")
 
     def __init__(self, entries: Sequence[Entry], received_ms: int, priority: int, first: int, size: int) -> None:
         self.entries = entries
@@ -50,12 +54,45 @@ class Call:
         self.priority = priority
         self.first = first
         self.size = size
-        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answered = False
+        self.error: Unavailable | None = None
+        self._then: Callable[[Unavailable | None], None] | None = None
+        self._future: asyncio.Future[None] | None = None
 
     @property
     def end(self) -> int:
         """The number after its last record's."""
         return self.first + len(self.entries)
+
+    def then(self, told: Callable[[Unavailable | None], None]) -> None:
+        """Have this called when the call is answered, which it is not yet; one caller only."""
+        self._then = told
+
+    @property
+    def future(self) -> asyncio.Future[None]:
+        """The same for those who wait; raises Unavailable when it was refused."""
+        if self._future is None:
+            self._future = asyncio.get_running_loop().create_future()
+            if self.answered:
+                self._settle(self._future)
+        return self._future
+
+    def answer(self, error: Unavailable | None = None) -> None:
+        """Tell the caller, once."""
+        if self.answered:
+            return
+        self.answered = True
+        self.error = error
+        if self._future is not None and not self._future.done():
+            self._settle(self._future)
+        if self._then is not None:
+            self._then(error)
+
+    def _settle(self, future: asyncio.Future[None]) -> None:
+        if self.error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(self.error)
 
 
 class WriteAheadLog:
@@ -83,7 +120,7 @@ class WriteAheadLog:
         self.acknowledged = found.before + self.pending
         self._missing = found.missing
         self.pending += self._missing
-        self.on_written: Callable[[Call], None] = _answer
+        self.on_written: Callable[[Call], None] = Call.answer
         self._serial = found.next_serial
         self._held = held
         self._disk = disk.Disk(f"log {log_id}")
@@ -159,7 +196,7 @@ class WriteAheadLog:
     def put(self, entries: Sequence[Entry], received_ms: int, priority: int = MONEY) -> Call:
         """Queue records; the first has the number `next_number`. `on_written` is told when they are on disk.
 
-        The call's future raises Unavailable when the disk refuses them.
+        The call is answered with Unavailable when the disk refuses them.
 
         Raises:
             Unavailable: there is no room for events of this priority, or the log is closing. Nothing was queued.
@@ -370,8 +407,7 @@ class WriteAheadLog:
         self._refused_at = time.monotonic()
         reason = self._refused = f"the write-ahead log cannot be written: {error.strerror or error}"
         for call in refused:
-            if not call.future.done():
-                call.future.set_exception(Unavailable(reason, retry_after_seconds=DISK_RETRY_SECONDS))
+            call.answer(Unavailable(reason, retry_after_seconds=DISK_RETRY_SECONDS))
 
 
 def _append(descriptor: int, frame: bytes, offset: int) -> int:
@@ -396,11 +432,6 @@ def _begin(path: Path, header: bytes, frame: bytes) -> int:
         path.unlink(missing_ok=True)
         raise
     return descriptor
-
-
-def _answer(call: Call) -> None:
-    if not call.future.done():
-        call.future.set_result(None)
 
 
 def _nothing() -> None:

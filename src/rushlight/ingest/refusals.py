@@ -1,0 +1,63 @@
+"""Why a request is refused as a whole, as the answer that says so."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+import msgspec
+
+from rushlight.errors import Rejected, Unavailable
+from rushlight.ingest.limits import MAX_BODY_BYTES, TooLarge
+from rushlight.ingest.request import Answer, UnknownMediaType
+
+CORS = (b"access-control-allow-origin", b"*")
+COMMON = ((b"content-type", b"application/json"), CORS)
+
+
+class Refused(Exception):
+    """Ends a request; ``answer`` is what its sender is told."""
+
+    def __init__(
+        self, status: int, reason: str, *, code: str, field: str = "", headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        super().__init__(reason)
+        body = msgspec.json.encode({"error": {"code": code, "field": field, "message": reason}})
+        self.answer = Answer(status, body, headers)
+
+
+def unusable(error: Rejected) -> Refused:
+    """A body that cannot be read, or is too much."""
+    status = 413 if isinstance(error, TooLarge) else 415 if isinstance(error, UnknownMediaType) else 400
+    return Refused(status, error.reason, code=error.code, field=error.field)
+
+
+def unknown_key(text: str) -> Refused:
+    """No key, or none of ours."""
+    reason = "send a write key as Authorization: Bearer KEY, as the user name of Basic, or as X-Write-Key"
+    return Refused(
+        401,
+        "this write key is not known" if text else reason,
+        code="key",
+        headers=[(b"www-authenticate", b'Bearer realm="rushlight"')],
+    )
+
+
+def too_large() -> Refused:
+    """More than a request may be."""
+    # The rest of the body is not read: the connection cannot be used again.
+    reason = f"a request may have {MAX_BODY_BYTES >> 10} KiB: send fewer events at once"
+    return Refused(413, reason, code="too_large", headers=[(b"connection", b"close")])
+
+
+def unavailable(error: Unavailable) -> Refused:
+    """No room, or something is away; to be tried again."""
+    # Spread out: those who were refused together should not come back together.
+    seconds = math.ceil(error.retry_after_seconds * random.uniform(1, 2))
+    return Refused(503, error.reason, code="unavailable", headers=[(b"retry-after", b"%d" % seconds)])
+
+
+def complete(answer: Answer) -> Answer:
+    """With the headers that every answer has."""
+    return answer._replace(headers=[*(COMMON if answer.body else COMMON[1:]), *answer.headers])

@@ -9,7 +9,20 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import crash, footprint, ingest, journey, live, load, order, outage, rebuild, redis_faults
+from benchmarks import (
+    bodies,
+    crash,
+    footprint,
+    ingest,
+    journey,
+    live,
+    load,
+    order,
+    outage,
+    overload,
+    rebuild,
+    redis_faults,
+)
 from benchmarks.processes import BenchmarkError
 
 
@@ -42,8 +55,15 @@ def _order(data: Path, options: argparse.Namespace) -> Path:
 def _ingest(data: Path, options: argparse.Namespace) -> Path:
     connections = tuple(int(text) for text in options.ingest_connections.split(","))
     sizes = tuple(int(text) for text in options.sizes.split(","))
-    seconds = options.seconds
-    return ingest.run(data, ingest.Plan(options.rounds, seconds, connections, sizes, options.format, options.key))
+    systems = tuple(name.strip() for name in options.systems.split(";"))
+    plan = ingest.Plan(options.rounds, options.seconds, connections, sizes, options.format, options.key, systems)
+    return ingest.run(data, plan)
+
+
+def _overload(data: Path, options: argparse.Namespace) -> Path:
+    factors = tuple(float(text) for text in options.factors.split(","))
+    plan = overload.Plan(options.overload_rounds, options.overload_seconds, options.limit, factors, options.format)
+    return overload.run(data, plan)
 
 
 def _outage(data: Path, options: argparse.Namespace) -> Path:
@@ -73,6 +93,7 @@ def _rebuild(data: Path, options: argparse.Namespace) -> Path:
 BENCHMARKS: dict[str, Callable[[Path, argparse.Namespace], Path]] = {
     "order": _order,
     "ingest": _ingest,
+    "overload": _overload,
     "outage": _outage,
     "crash": _crash,
     "live": _live,
@@ -97,8 +118,14 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("ingest (with --rounds and --seconds)")
     group.add_argument("--ingest-connections", default="16,64", help="comma-separated")
     group.add_argument("--sizes", default="1,50", help="events a request, comma-separated")
-    group.add_argument("--format", default="segment", choices=ingest.FORMATS, help="of the events on the wire")
+    group.add_argument("--systems", default=";".join(ingest.SYSTEMS), help="which are measured, separated by ;")
+    group.add_argument("--format", default="segment", choices=bodies.FORMATS, help="of the events on the wire")
     group.add_argument("--key", default="public", choices=["public", "secret"], help="Rushlight's write key")
+    group = parser.add_argument_group("overload (with --format)")
+    group.add_argument("--overload-rounds", type=int, default=3)
+    group.add_argument("--overload-seconds", type=int, default=10, help="of load in each run")
+    group.add_argument("--limit", type=int, default=2000, help="events a second that Rushlight is set to take")
+    group.add_argument("--factors", default="0.5,1,2,5", help="of the limit, comma-separated: what is offered")
     group = parser.add_argument_group("crash")
     group.add_argument("--crashes", type=int, default=3, help="of each part of each system")
     group.add_argument("--crash-seconds", type=int, default=8, help="of load around each crash")

@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,9 +72,9 @@ class Collector(Protocol):
 class Ours:
     """`rushlight up` as a user runs it: embedded servers, one web process, one worker."""
 
-    def __init__(self, data: Path, kind: str):
+    def __init__(self, data: Path, kind: str, environment: Mapping[str, str] | None = None):
         self.name = "rushlight"
-        self._instance = Rushlight(data / "ours", redis_memory_mb=REDIS_MEMORY_MB)
+        self._instance = Rushlight(data / "ours", redis_memory_mb=REDIS_MEMORY_MB, environment=environment)
         self._instance.start(orders=False)
         self._client: Client = Client(self._instance.instance.mongo_url)
         self.url = self._instance.live_url
@@ -93,6 +93,11 @@ class Ours:
         children = self._instance.instance.children
         web, valkey = (cpu_seconds([children[name]]) for name in ("web", "valkey"))
         return Cpu(web, valkey, self._instance.cpu())
+
+    @property
+    def service(self) -> int:
+        """The pid of the process that takes events in."""
+        return self._instance.instance.children["web"]
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

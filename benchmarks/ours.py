@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,24 @@ class Instance(msgspec.Struct, rename="camel"):
 
 
 class Rushlight:
-    """One instance with embedded servers."""
+    """One instance with embedded servers.
 
-    def __init__(self, data: Path, name: str = "rushlight", workers: int = 1, redis_memory_mb: int = 256):
+    Args:
+        environment: settings beside those, as ``RUSHLIGHT_*``.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        name: str = "rushlight",
+        workers: int = 1,
+        redis_memory_mb: int = 256,
+        environment: Mapping[str, str] | None = None,
+    ):
         self.name = name
         self.data = data
         self._workers = workers
-        self._environment = {"RUSHLIGHT_REDIS_MEMORY_MB": str(redis_memory_mb)}
+        self._environment = {"RUSHLIGHT_REDIS_MEMORY_MB": str(redis_memory_mb), **(environment or {})}
         self._child: Child | None = None
         self._client: Client | None = None
 

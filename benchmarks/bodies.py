@@ -1,0 +1,133 @@
+"""Requests with one event each, made cheaply: a pool of varied events, and an id of its own for every request."""
+
+from __future__ import annotations
+
+import random
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, get_args
+
+import msgspec
+
+Format = Literal["segment", "cloudevents"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+Kind = Literal["view", "cart", "order"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+# Of a hundred events: what is shed first is what there is most of.
+SHARES: dict[Kind, int] = {"view": 80, "cart": 15, "order": 5}
+POOL = 4096
+VISITORS, PRODUCTS = 20_000, 500
+MARK = "#id-in-sixteen-#"
+ID_DIGITS = len(MARK)
+
+
+class Request(NamedTuple):
+    """A request as it goes over the wire, and what kind of event it brings."""
+
+    kind: Kind
+    data: bytes
+
+
+class _Template(NamedTuple):
+    kind: Kind
+    parts: list[bytes]
+
+
+def requests(written: Format, write_key: str, seed: int, begin: int) -> Iterator[Request]:
+    """Requests without end; no two are alike.
+
+    Args:
+        begin: the first id; every request takes the next (below 10^16).
+    """
+    mark = MARK.encode()
+    pool = [
+        _Template(kind, (_head(written, write_key, body) + body).split(mark)) for kind, body in _bodies(written, seed)
+    ]
+    number = begin
+    while True:
+        for kind, parts in pool:
+            yield Request(kind, (b"%0*d" % (ID_DIGITS, number)).join(parts))
+            number += 1
+
+
+def bodies(written: Format, seed: int, count: int, begin: int = 0) -> list[bytes]:
+    """So many bodies of events that no public key is refused for; no two are alike."""
+    pool = [body for kind, body in _bodies(written, seed) if kind != "order"]
+    mark = MARK.encode()
+    return [pool[n % len(pool)].replace(mark, b"%0*d" % (ID_DIGITS, begin + n)) for n in range(count)]
+
+
+def _bodies(written: Format, seed: int) -> Iterator[tuple[Kind, bytes]]:
+    chance = random.Random(seed)
+    write = WRITERS[written]
+    for kind in chance.choices(KINDS, [SHARES[kind] for kind in KINDS], k=POOL):
+        yield kind, msgspec.json.encode(write(chance, kind))
+
+
+def _head(written: Format, write_key: str, body: bytes) -> bytes:
+    path = "/v1/track" if written == "segment" else "/events"
+    credentials = b64encode(f"{write_key}:".encode()).decode()
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Content-Type: application/json",
+        f"Authorization: Basic {credentials}",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _segment(chance: random.Random, kind: Kind) -> dict[str, Any]:
+    product = _product(chance)
+    item = {
+        "product_id": f"p{product}",
+        "name": f"Product number {product}",
+        "price": _price(product),
+        "quantity": chance.randint(1, 3),
+    }
+    visitor = chance.randrange(VISITORS)
+    event = {
+        "type": "track",
+        "messageId": MARK,
+        "anonymousId": f"v{visitor}",
+        "timestamp": _now(),
+        "context": {"library": {"name": "@segment/analytics-node", "version": "2.3.0"}},
+        "integrations": {},
+    }
+    if kind == "order":
+        order = {"order_id": MARK, "currency": "USD", "total": item["price"], "products": [{**item, "quantity": 1}]}
+        return {**event, "event": "Order Completed", "userId": f"c{visitor}", "properties": order}
+    name = "Product Added" if kind == "cart" else "Product Viewed"
+    return {**event, "event": name, "properties": {**item, "currency": "USD"}}
+
+
+def _cloudevent(chance: random.Random, kind: Kind) -> dict[str, Any]:
+    product = _product(chance)
+    item = {"productId": f"p{product}", "name": f"Product number {product}", "quantity": chance.randint(1, 3)}
+    visitor = f"v{chance.randrange(VISITORS)}"
+    event = {"specversion": "1.0", "id": MARK, "source": "shop/web", "time": _now()}
+    if kind == "order":
+        line = {**item, "unitPrice": _price(product)}
+        return {**event, "type": "order_created", "data": {"orderId": MARK, "currency": "USD", "lines": [line]}}
+    data = {"visitorId": visitor, "currency": "USD", "items": [{**item, "price": _price(product)}]}
+    return {**event, "type": "add_to_cart" if kind == "cart" else "view_item", "data": data}
+
+
+def _product(chance: random.Random) -> int:
+    return chance.randrange(PRODUCTS)
+
+
+def _price(product: int) -> float:
+    return round(product % 90 + 1 + product * 7 % 100 / 100, 2)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+WRITERS: dict[Format, Callable[[random.Random, Kind], dict[str, Any]]] = {
+    "segment": _segment,
+    "cloudevents": _cloudevent,
+}

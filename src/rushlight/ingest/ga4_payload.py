@@ -19,9 +19,16 @@ FIELDS = {
     "page_referrer": "referrer",
     "search_term": "searchTerm",
     "transaction_id": "transactionId",
+    "screen_name": "name",
+    "firebase_screen": "name",
+    "promotion_id": "promotionId",
+    "promotion_name": "promotionName",
+    "creative_name": "creativeName",
+    "creative_slot": "creativeSlot",
+    "method": "method",
 }
-# The parameters that keep their name.
-SAME = ("method",)
+# GA4's own names of what the catalogue calls otherwise.
+NAMES = {"screen_view": "screen"}
 REST = "rest"
 _FIXED = {
     "data.visitorId": "client_id",
@@ -37,7 +44,7 @@ _WORDS = [
     (".orderId", ".transaction_id"),
     (".productId", ".item_id"),
     (".unitPrice", ".price"),
-    *((f".{ours}", f".{theirs}") for theirs, ours in FIELDS.items()),
+    *((f".{ours}", f".{theirs}") for theirs, ours in FIELDS.items() if theirs not in (ours, "firebase_screen")),
 ]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Params = dict[str, Any]
@@ -46,7 +53,6 @@ Params = dict[str, Any]
 def behaviour(params: Params) -> Params:
     """The data of a catalogue event that a visitor did."""
     data = {ours: params[theirs] for theirs, ours in FIELDS.items() if params.get(theirs) is not None}
-    data |= {name: params[name] for name in SAME if params.get(name) is not None}
     if (order := text_of(params.get("transaction_id"))) is not None:
         data["transactionId"] = order
     if params.get("items") is not None:
@@ -81,10 +87,10 @@ def refund(params: Params, identity: str) -> Params:
     """
     items = _items(params)
     data: Params = {"orderId": _order_id(params)}
-    data |= {name: params[name] for name in ("tax", "shipping") if params.get(name) is not None}
     value = params.get("value")
     if not items and value is None:
-        return data | {"refundId": REST, "currency": _currency(params)}
+        return data | {"refundId": REST}
+    data |= {name: params[name] for name in ("tax", "shipping") if params.get(name) is not None}
     data |= {"refundId": text_of(params.get("refund_id")) or identity, "currency": _required_currency(params)}
     if items and (value is None or all(each.get("price") is not None for each in items)):
         return data | {"lines": [_refunded(each, index) for index, each in enumerate(items)]}

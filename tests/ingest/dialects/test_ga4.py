@@ -99,6 +99,12 @@ def test_what_a_visitor_does() -> None:
     ]
     without = one(event("view_item", {"items": [TEA]}))
     assert "price" not in without.payload["items"][0]
+    screen = one(event("screen_view", {"screen_name": "Home"}))
+    assert (screen.name, screen.payload["name"], (screen.context or {})["original"]) == (
+        "screen",
+        "Home",
+        "screen_view",
+    )
     page = one(event("page_view", {"page_location": "https://shop/tea", "page_title": "Tea", "page_referrer": "r"}))
     assert page.payload == {"visitorId": "v.1", "url": "https://shop/tea", "title": "Tea", "referrer": "r"}
 
@@ -168,6 +174,8 @@ def test_part_of_an_order_goes_back() -> None:
     assert one(part, key=SECRET).id == by_items.id
     by_value = one(event("refund", {"transaction_id": "o1", "currency": "EUR", "value": 5, "items": [{}]}), key=SECRET)
     assert (by_value.payload["amount"], by_value.payload.get("lines")) == (500, None)
+    rest = one(event("refund", {"transaction_id": "o1", "tax": 1}), key=SECRET)
+    assert rest.payload == {"orderId": "o1", "refundId": "rest"}
 
 
 def test_retries() -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.ingest.explain import explained
-from rushlight.ingest.ga4_payload import Params, behaviour, in_ga4, order, refund, string, text_of, time_of
+from rushlight.ingest.ga4_payload import NAMES, Params, behaviour, in_ga4, order, refund, string, text_of, time_of
 from rushlight.ingest.lenient import check_size, check_syntax, split_member
 from rushlight.ingest.request import Answer, Decoded, Given, Rejection, Report, Request
 from rushlight.ingest.requests import shape_of
@@ -115,7 +115,7 @@ def _of(index: int, event: _Event, sender: Sender, request: Request) -> Report:
     params = event.params or {}
     micros = sender.timestamp_micros if event.timestamp_micros is None else event.timestamp_micros
     at = None if micros is None else time_of(micros)
-    name, money = event.name, request.trusted and event.name in ("purchase", "refund")
+    name, money = NAMES.get(event.name, event.name), request.trusted and event.name in ("purchase", "refund")
     if at is not None and at < request.received_at - BACKDATED and not money:
         if sender.validation_behavior == STRICT:
             raise Rejected("is more than 72 hours ago", field="timestamp_micros", code="time")
@@ -172,6 +172,7 @@ def _given(event: _Event, params: Params, sender: Sender) -> Given:
         campaign = {name: params.get(name) for name in ("source", "medium", "term", "content")}
         campaign |= {"name": params.get("campaign"), "id": params.get("campaign_id")}
     return Given(
+        original=event.name if event.name in NAMES else None,
         user_agent=sender.user_agent,
         ip=sender.ip_override,
         url=string(params.get("page_location")),

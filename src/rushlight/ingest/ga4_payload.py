@@ -12,20 +12,14 @@ from typing import Any
 
 from rushlight.errors import Rejected
 from rushlight.events.money import exact
+from rushlight.ingest.names import currency_of, data_of, described, identifier, objects, product_id, quantity
 
 FIELDS = {
     "page_location": "url",
     "page_title": "title",
     "page_referrer": "referrer",
-    "search_term": "searchTerm",
-    "transaction_id": "transactionId",
-    "screen_name": "name",
     "firebase_screen": "name",
-    "promotion_id": "promotionId",
-    "promotion_name": "promotionName",
-    "creative_name": "creativeName",
-    "creative_slot": "creativeSlot",
-    "method": "method",
+    "screen_name": "name",
 }
 # GA4's own names of what the catalogue calls otherwise.
 NAMES = {"screen_view": "screen"}
@@ -42,24 +36,24 @@ _WORDS = [
     ("data.", "params."),
     (".lines", ".items"),
     (".orderId", ".transaction_id"),
+    (".transactionId", ".transaction_id"),
+    (".order_id", ".transaction_id"),
     (".productId", ".item_id"),
+    (".product_id", ".item_id"),
     (".unitPrice", ".price"),
-    *((f".{ours}", f".{theirs}") for theirs, ours in FIELDS.items() if theirs not in (ours, "firebase_screen")),
+    (".searchTerm", ".search_term"),
+    (".promotionId", ".promotion_id"),
+    *((f".{FIELDS[name]}", f".{name}") for name in ("page_location", "page_title", "page_referrer")),
 ]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Params = dict[str, Any]
+Item = Mapping[str, Any]
 
 
-def behaviour(params: Params) -> Params:
-    """The data of a catalogue event that a visitor did."""
-    data = {ours: params[theirs] for theirs, ours in FIELDS.items() if params.get(theirs) is not None}
-    if (order := text_of(params.get("transaction_id"))) is not None:
-        data["transactionId"] = order
-    if params.get("items") is not None:
-        currency = _currency(params)
-        data["currency"] = currency
-        data["items"] = [_item(each, index, currency) for index, each in enumerate(_items(params))]
-    return data
+def behaviour(name: str, params: Params) -> Params:
+    """The data of a catalogue event that a visitor did; of a price without a currency only that it was seen."""
+    renamed = {ours: params[theirs] for theirs, ours in FIELDS.items() if params.get(theirs) is not None}
+    return data_of(name, {**params, **renamed}, place="params")
 
 
 def order(params: Params, country: Any) -> Params:
@@ -68,10 +62,10 @@ def order(params: Params, country: Any) -> Params:
     Raises:
         Rejected: no order id, currency or items, or an item without a price.
     """
-    lines = [_line(each, index) for index, each in enumerate(_items(params))]
+    lines = [_line(item, place) for item, place in objects(params.get("items"), "params.items")]
     if not lines:
         raise Rejected("is required: an order is what its items come to", field="params.items", code="missing")
-    data = {"orderId": _order_id(params), "currency": _required_currency(params), "lines": lines}
+    data = {"orderId": _order_id(params), "currency": _currency(params), "lines": lines}
     data |= {name: params[name] for name in ("tax", "shipping") if params.get(name) is not None}
     return data | ({"country": country} if isinstance(country, str) and country else {})
 
@@ -85,15 +79,18 @@ def refund(params: Params, identity: str) -> Params:
     Raises:
         Rejected: no order id; or items or a value without a currency, or items with neither prices nor a value.
     """
-    items = _items(params)
+    items = objects(params.get("items"), "params.items")
     data: Params = {"orderId": _order_id(params)}
     value = params.get("value")
     if not items and value is None:
         return data | {"refundId": REST}
     data |= {name: params[name] for name in ("tax", "shipping") if params.get(name) is not None}
-    data |= {"refundId": text_of(params.get("refund_id")) or identity, "currency": _required_currency(params)}
-    if items and (value is None or all(each.get("price") is not None for each in items)):
-        return data | {"lines": [_refunded(each, index) for index, each in enumerate(items)]}
+    data |= {
+        "refundId": identifier(params.get("refund_id"), "params.refund_id") or identity,
+        "currency": _currency(params),
+    }
+    if items and (value is None or all(item.get("price") is not None for item, _ in items)):
+        return data | {"lines": [_refunded(item, place) for item, place in items]}
     return data | {"amount": value}
 
 
@@ -123,96 +120,47 @@ def string(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def text_of(value: Any) -> str | None:
-    """An id as text: senders give numbers, too."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return str(value) or None
-
-
-def _items(params: Params) -> list[Mapping[str, Any]]:
-    items = params.get("items") or []
-    if not isinstance(items, list):
-        raise Rejected("must be an array of items", field="params.items")
-    for index, item in enumerate(items):
-        if not isinstance(item, Mapping):
-            raise Rejected("must be an object", field=f"params.items[{index}]")
-    return items
-
-
-def _item(item: Mapping[str, Any], index: int, currency: str | None) -> Params:
-    price = item.get("price")
-    return {
-        "productId": _product(item, index),
-        "quantity": _quantity(item, index),
-        "name": item.get("item_name"),
-        "category": item.get("item_category"),
-        # What it cost can only be kept with the currency; that it was seen can be kept without.
-        **({"price": price, "currency": currency} if price is not None and currency else {}),
-    }
-
-
-def _line(item: Mapping[str, Any], index: int) -> Params:
-    quantity = _quantity(item, index)
-    price = _amount(item, "price", index)
+def _line(item: Item, place: str) -> Params:
+    pieces = quantity(item.get("quantity"), f"{place}.quantity")
+    price = _amount(item, "price", place)
     if price is None:
-        raise Rejected("is required: the price of one piece", field=f"params.items[{index}].price", code="missing")
-    off = _amount(item, "discount", index) or Decimal(0)
+        raise Rejected("is required: the price of one piece", field=f"{place}.price", code="missing")
+    off = _amount(item, "discount", place) or Decimal(0)
     line = {
-        "productId": _product(item, index),
-        "quantity": quantity,
-        "name": item.get("item_name"),
-        "category": item.get("item_category"),
+        "productId": product_id(item, place),
+        "quantity": pieces,
+        **described(item),
         "unitPrice": f"{price + off:f}",
     }
-    return line | ({"discount": f"{off * quantity:f}"} if off else {})
+    return line | ({"discount": f"{off * pieces:f}"} if off else {})
 
 
-def _refunded(item: Mapping[str, Any], index: int) -> Params:
-    quantity = _quantity(item, index)
-    price = _amount(item, "price", index)
+def _refunded(item: Item, place: str) -> Params:
+    pieces = quantity(item.get("quantity"), f"{place}.quantity")
+    price = _amount(item, "price", place)
     if price is None:
         reason = "is required, or the refund's value: it says how much of the order went back"
-        raise Rejected(reason, field=f"params.items[{index}].price", code="missing")
-    return {"productId": _product(item, index), "quantity": quantity, "amount": f"{price * quantity:f}"}
+        raise Rejected(reason, field=f"{place}.price", code="missing")
+    return {"productId": product_id(item, place), "quantity": pieces, "amount": f"{price * pieces:f}"}
 
 
-def _product(item: Mapping[str, Any], index: int) -> str:
-    product = text_of(item.get("item_id")) or text_of(item.get("item_name"))
-    if product is None:
-        raise Rejected("is required, or item_name", field=f"params.items[{index}].item_id", code="missing")
-    return product
-
-
-def _quantity(item: Mapping[str, Any], index: int) -> int:
-    said = item.get("quantity")
-    if said is None:
-        return 1
-    number = exact(said, field=f"params.items[{index}].quantity")
-    if number != int(number):
-        raise Rejected("must be a whole number", field=f"params.items[{index}].quantity", code="amount")
-    return int(number)
-
-
-def _amount(item: Mapping[str, Any], name: str, index: int) -> Decimal | None:
+def _amount(item: Item, name: str, place: str) -> Decimal | None:
     said = item.get(name)
-    return None if said is None else exact(said, field=f"params.items[{index}].{name}")
+    return None if said is None or said == "" else exact(said, field=f"{place}.{name}")
 
 
 def _order_id(params: Params) -> str:
-    order_id = text_of(params.get("transaction_id"))
+    order_id = identifier(params.get("transaction_id"), "params.transaction_id")
     if order_id is None:
         raise Rejected("is required: it is the order's id", field="params.transaction_id", code="missing")
     return order_id
 
 
-def _currency(params: Params) -> Any:
-    said = params.get("currency")
-    return said.upper() if isinstance(said, str) else said
-
-
-def _required_currency(params: Params) -> Any:
-    currency = _currency(params)
+def _currency(params: Params) -> str:
+    try:
+        currency = currency_of(params.get("currency"), None)
+    except Rejected as error:
+        raise Rejected(error.reason, field="params.currency", code=error.code) from error
     if currency is None:
         raise Rejected("is required wherever money is named", field="params.currency", code="missing")
     return currency

@@ -19,8 +19,9 @@ import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.ingest.explain import explained
-from rushlight.ingest.ga4_payload import NAMES, Params, behaviour, in_ga4, order, refund, string, text_of, time_of
+from rushlight.ingest.ga4_payload import NAMES, Params, behaviour, in_ga4, order, refund, string, time_of
 from rushlight.ingest.lenient import check_size, check_syntax, split_member
+from rushlight.ingest.names import MONEY_OF, event_name, identifier
 from rushlight.ingest.request import Answer, Decoded, Given, Rejection, Report, Request
 from rushlight.ingest.requests import shape_of
 
@@ -115,7 +116,8 @@ def _of(index: int, event: _Event, sender: Sender, request: Request) -> Report:
     params = event.params or {}
     micros = sender.timestamp_micros if event.timestamp_micros is None else event.timestamp_micros
     at = None if micros is None else time_of(micros)
-    name, money = NAMES.get(event.name, event.name), request.trusted and event.name in ("purchase", "refund")
+    name = NAMES.get(event.name) or event_name(event.name)
+    money = request.trusted and name in MONEY_OF
     if at is not None and at < request.received_at - BACKDATED and not money:
         if sender.validation_behavior == STRICT:
             raise Rejected("is more than 72 hours ago", field="timestamp_micros", code="time")
@@ -126,7 +128,7 @@ def _of(index: int, event: _Event, sender: Sender, request: Request) -> Report:
     elif shape_of(name) is None:
         data = params
     else:
-        data = behaviour(params) | {"visitorId": client, "customerId": sender.user_id}
+        data = behaviour(name, params) | {"visitorId": client, "customerId": sender.user_id}
     return Report(
         name=name,
         sender="ga4",
@@ -134,7 +136,7 @@ def _of(index: int, event: _Event, sender: Sender, request: Request) -> Report:
         data=data,
         subject=None if money else client,
         occurred_at=at,
-        given=_given(event, params, sender),
+        given=_given(event, name, params, sender),
         personal=_personal(sender),
         visitor_id=client,
         customer_id=sender.user_id,
@@ -152,7 +154,7 @@ def _money(params: Params, sender: Sender, client: str, identity: str, *, placed
 def _identity(index: int, client: str, event: _Event, params: Params, at: datetime | None) -> str:
     """What a retry of the event repeats; something new when nothing in it would."""
     for name in IDS:
-        if (given := text_of(params.get(name))) is not None:
+        if (given := identifier(params.get(name), f"params.{name}")) is not None:
             return _digest(client, event.name, given)
     if at is None:
         return token_hex(16)
@@ -163,16 +165,16 @@ def _digest(*parts: Any) -> str:
     return sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _given(event: _Event, params: Params, sender: Sender) -> Given:
+def _given(event: _Event, name: str, params: Params, sender: Sender) -> Given:
     device, consent = sender.device or {}, dict(sender.consent or {})
     if sender.non_personalized_ads:
         consent.setdefault("ad_personalization", "DENIED")
     campaign = None
     if event.name == "campaign_details":
-        campaign = {name: params.get(name) for name in ("source", "medium", "term", "content")}
+        campaign = {each: params.get(each) for each in ("source", "medium", "term", "content")}
         campaign |= {"name": params.get("campaign"), "id": params.get("campaign_id")}
     return Given(
-        original=event.name if event.name in NAMES else None,
+        original=event.name if event.name != name else None,
         user_agent=sender.user_agent,
         ip=sender.ip_override,
         url=string(params.get("page_location")),

@@ -8,6 +8,14 @@ import msgspec
 
 Consent = Literal["granted", "denied"]
 
+CHANNELS = (
+    *("direct", "cross_network", "paid_shopping", "paid_search", "paid_social", "paid_video", "display", "paid_other"),
+    *("organic_shopping", "organic_social", "organic_video", "organic_search", "referral", "email", "affiliates"),
+    *("audio", "sms", "push", "unassigned"),
+)
+"""Those of GA4's default channel group, in its order."""
+DEVICES = ("desktop", "mobile", "tablet", "tv", "console", "other")
+
 
 class Campaign(msgspec.Struct, omit_defaults=True, gc=False):
     """The five UTM parameters and the campaign's id, as far as they were given."""

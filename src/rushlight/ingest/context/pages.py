@@ -1,0 +1,162 @@
+"""Addresses of pages without what may name a person: what is kept of a URL, and of an event's own URL fields."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+
+from rushlight.ingest.context.text import EMAIL, short
+
+MAX_URL_CHARACTERS = 8192
+KEPT_CHARACTERS = 1024
+MAX_PARAMETERS = 100
+MAX_TITLE_CHARACTERS = 512
+UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id")
+# By the names that pages, analytics.js and GA4 give them, without the underscores.
+URL_FIELDS = frozenset(
+    ("url", "href", "path", "pagelocation", "pagepath", "pageurl", "linkurl", "landingpage", "landingurl", "location")
+)
+REFERRER_FIELDS = frozenset(("referrer", "pagereferrer", "referringurl", "initialreferrer"))
+QUERY_FIELDS = frozenset(("search", "querystring"))
+TITLE_FIELDS = frozenset(("title", "pagetitle"))
+_TEXT_FIELDS = URL_FIELDS | REFERRER_FIELDS | QUERY_FIELDS | TITLE_FIELDS
+_NESTED = frozenset(("page", "context"))
+
+_NO_HOST = re.compile(r"[\s@]|\A[a-z][a-z+-]*:(?!\d)", re.IGNORECASE)
+_PHONE_PART = re.compile(r"(?:\+|00)[1-9][\d ().-]{6,18}|0\d{9,11}")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_SIGNED = re.compile(r"ey[\w-]{8,}\.[\w-]{4,}")
+_RUN = re.compile(r"[A-Za-z0-9]{16,}")
+_HEX = re.compile(r"[0-9a-f]+", re.IGNORECASE)
+_LETTERS = re.compile(r"[A-Za-z]")
+_DIGITS = re.compile(r"\d")
+
+
+def split(url: str | None) -> SplitResult | None:
+    """The parts of a URL, or None for one that is none."""
+    if not url or len(url) > MAX_URL_CHARACTERS:
+        return None
+    try:
+        parts = urlsplit(url.strip())
+        parts.port  # noqa: B018 - reading it says whether it is a number
+    except ValueError:
+        return None
+    return parts
+
+
+@lru_cache(maxsize=4096)
+def host_of(url: str | None) -> str | None:
+    """The host of a URL, lower-case, in ASCII and without ``www.`` and port; of a bare host, itself."""
+    parts = split(url)
+    if parts is not None and not parts.netloc and url is not None:
+        bare = url.strip().partition("/")[0]
+        parts = split(f"//{bare}") if "." in bare and not _NO_HOST.search(bare) else None
+    try:
+        host = ((parts.hostname if parts else None) or "").rstrip(".")
+        if not host.isascii():
+            host = host.encode("idna").decode("ascii")
+    except (ValueError, UnicodeError):
+        return None
+    host = host.removeprefix("www.")
+    return host if host and len(host) <= 253 and host.isprintable() and " " not in host else None
+
+
+def parameters(url: str | None) -> dict[str, str]:
+    """The first value of each parameter of the query, by lower-case name."""
+    parts = split(url)
+    if parts is None or not parts.query:
+        return {}
+    try:
+        pairs = parse_qsl(parts.query, max_num_fields=MAX_PARAMETERS, errors="replace")
+    except ValueError:
+        return {}
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        found.setdefault(name.lower(), value)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def page_of(url: str | None) -> str | None:
+    """What is kept of a URL: scheme, host, path with what looks personal masked, and the UTM parameters.
+
+    User names, fragments and every other parameter are dropped.
+    """
+    parts = split(url)
+    if parts is None:
+        return None
+    host = host_of(url) if parts.netloc else None
+    if parts.netloc and host is None:
+        return None
+    path = _path(parts.path)
+    given = parameters(url)
+    kept = [(name, value) for name in UTM if (value := short(given.get(name)))]
+    query = "&".join(f"{name}={quote(value, safe=':')}" for name, value in kept)
+    start = f"{parts.scheme.lower()}://{_with_port(host, parts)}" if host else ""
+    if not host and parts.scheme:
+        return None  # mailto:, tel:, data: …
+    page = f"{start}{path}{'?' + query if query else ''}"
+    return page[:KEPT_CHARACTERS] or None
+
+
+def _with_port(host: str, parts: SplitResult) -> str:
+    full = f"www.{host}" if (parts.hostname or "").startswith("www.") else host
+    shown = f"[{full}]" if ":" in full else full
+    return f"{shown}:{parts.port}" if parts.port else shown
+
+
+def _path(path: str) -> str:
+    return "/".join(_part(part) for part in path[: KEPT_CHARACTERS * 2].split("/"))
+
+
+def _part(part: str) -> str:
+    """One part of a path: matrix parameters cut, what looks like a person's or like a secret masked."""
+    part = part.partition(";")[0]
+    if len(part) < 6:
+        return part
+    plain = unquote(part)
+    if "@" in plain and EMAIL.search(plain):
+        return ":email"
+    if _PHONE_PART.fullmatch(plain):
+        return ":phone"
+    if _UUID.search(plain) or _SIGNED.match(plain) or any(_is_random(run) for run in _RUN.findall(plain)):
+        return ":token"
+    return part
+
+
+def _is_random(run: str) -> bool:
+    """Whether a run of letters and digits looks drawn rather than written; plain numbers are ids of products."""
+    digits, letters = len(_DIGITS.findall(run)), len(_LETTERS.findall(run))
+    if not digits or not letters:
+        return False
+    return bool(_HEX.fullmatch(run)) or digits >= 3 or len(run) >= 24
+
+
+def clean(payload: dict[str, Any]) -> dict[str, Any]:
+    """A payload whose URL fields say no more than the context does; the same object when there is nothing to do."""
+    changed: dict[str, Any] = {}
+    for name, value in payload.items():
+        if isinstance(value, str):
+            if (plain := _plain(name)) in _TEXT_FIELDS:
+                changed[name] = _cleaned(plain, value)
+        elif isinstance(value, dict) and name.lower() in _NESTED:
+            changed[name] = clean(value)
+    return {**payload, **changed} if changed else payload
+
+
+@lru_cache(maxsize=1024)
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def _cleaned(plain: str, value: str) -> str | None:
+    if plain in REFERRER_FIELDS:
+        return host_of(value)
+    if plain in TITLE_FIELDS:
+        return short(value, MAX_TITLE_CHARACTERS)
+    if plain in QUERY_FIELDS:
+        # A search box's word is data; a page's query string is not.
+        return None if value.startswith("?") or "=" in value else short(value)
+    return page_of(value)

@@ -1,0 +1,25 @@
+"""What names a person inside of texts, and how it is taken out."""
+
+from __future__ import annotations
+
+import re
+
+MAX_CHARACTERS = 200
+EMAIL = re.compile(r"[^\s/?#&=;:,<>()\"']{1,64}(?:@|%40)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}", re.IGNORECASE)
+PHONE = re.compile(r"(?:\+|%2B|\b00)[1-9][\d ().-]{6,16}\d|(?<![\d.,])0\d{2,4}[ /-]\d{5,9}\b", re.IGNORECASE)
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+
+
+def masked(text: str) -> str:
+    """The text with e-mail addresses and telephone numbers replaced by ``:email`` and ``:phone``."""
+    if "@" in text or "%40" in text:
+        text = EMAIL.sub(":email", text)
+    return PHONE.sub(":phone", text)
+
+
+def short(value: object, limit: int = MAX_CHARACTERS) -> str | None:
+    """A sender's text on one line, masked and cut, or None for what is no text or an empty one."""
+    if not isinstance(value, str):
+        return None
+    plain = CONTROL.sub(" ", value[: limit * 2]).strip()
+    return masked(plain)[:limit] or None

@@ -10,6 +10,7 @@ import msgspec
 
 from rushlight.bus.link import Link
 from rushlight.errors import RushlightError, Unavailable
+from rushlight.ingest import openapi
 from rushlight.ingest.adopter import Adopter
 from rushlight.ingest.http import IngestApp, dialect_of
 from rushlight.ingest.intake import Intake
@@ -129,7 +130,10 @@ class Web:
             self._closers.append(gateway.stop)
             self._apps["socket"] = gateway.asgi
             self._apps["board"] = Board()
-        self._apps["api"] = build_api(database, settings, figures=figures, checks=checks, concerns=concerns)
+        others = openapi.document() if INGEST in self._parts else {}
+        self._apps["api"] = build_api(
+            database, settings, figures=figures, checks=checks, concerns=concerns, others=others
+        )
         instance = InstanceFigures(figures, settings.redis_url or "")
         self._closers.append(instance.close)
         self._apps["metrics"] = MetricsApp(self._role, self._collect, instance)

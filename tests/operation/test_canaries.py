@@ -73,6 +73,8 @@ async def test_no_secret_comes_back(settings: Settings, launch: Launch) -> None:
                 return await database.journal.count_documents({}) + await database.outcomes.count_documents({}) > 0
 
             await eventually(stored)
+            async with session.get(f"{board}/docs/openapi.json") as answer:
+                assert {"/events", "/mp/collect", "/api/v1/summary"} <= (await answer.json())["paths"].keys()
             for url in (board, orders):
                 async with session.get(f"{url}/metrics") as answer:
                     told.append(await answer.text())

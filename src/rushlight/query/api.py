@@ -8,11 +8,10 @@ from bson.int64 import Int64
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Tag
 
 from rushlight.health import Checks
-from rushlight.query.docs import POLICY, DocsPage
+from rushlight.query.docs import POLICY, DocsJson, DocsPage, Schema
 from rushlight.query.failures import HANDLERS
 from rushlight.query.figures import Figures
 from rushlight.query.health import get_live, get_ready, mongodb
@@ -35,6 +34,7 @@ def build(
     figures: Figures | None = None,
     checks: Checks | None = None,
     concerns: Checks | None = None,
+    others: Schema | None = None,
 ) -> Litestar:
     """The application; the caller keeps the database open for as long as it serves.
 
@@ -42,6 +42,7 @@ def build(
         figures: shared with the live board, so that both read with the same care.
         checks: for ``/health/ready``: what this process cannot work without; by default MongoDB.
         concerns: for the same: what it can work without, and is degraded.
+        others: ``paths`` and ``components`` of the OpenAPI document that others serve under the same address.
     """
     reader = figures or Figures(database, settings)
     needed = {"MongoDB": mongodb(database)} if checks is None else dict(checks)
@@ -66,9 +67,9 @@ def build(
             version=version("rushlight"),
             description=DESCRIPTION,
             path="/docs",
-            tags=[Tag(name="figures")],
+            tags=[Tag(name="figures"), Tag(name="ingest")],
             use_handler_docstrings=True,
-            render_plugins=[DocsPage(path="/"), JsonRenderPlugin(path="/openapi.json")],
+            render_plugins=[DocsPage(others or {}), DocsJson(others or {})],
         ),
         logging_config=None,  # how this process logs is for the process to say
         debug=False,

@@ -6,13 +6,13 @@ Every route can be tried from its form, which asks the running server.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from html import escape
 from typing import Any
 
 from litestar import Request
-from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 
 Schema = Mapping[str, Any]
 
@@ -47,14 +47,42 @@ _HASH = base64.b64encode(sha256(STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 METHODS = ("get", "post")
 MAX_DEPTH = 6
+MAX_CHOICES = 5
 
 
 class DocsPage(OpenAPIRenderPlugin):
-    """Renders the schema as one page of HTML."""
+    """Renders the schema as one page of HTML.
+
+    Args:
+        others: what is added to ``paths`` and ``components``.
+    """
+
+    def __init__(self, others: Schema) -> None:
+        super().__init__(path="/")
+        self._others = others
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002
         """The page."""
-        return _page(openapi_schema).encode()
+        return _page(_merged(openapi_schema, self._others)).encode()
+
+
+class DocsJson(JsonRenderPlugin):
+    """Renders the schema as JSON; ``others`` as for `DocsPage`."""
+
+    def __init__(self, others: Schema) -> None:
+        super().__init__(path="/openapi.json")
+        self._others = others
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """The document."""
+        return super().render(request, _merged(openapi_schema, self._others))
+
+
+def _merged(schema: Schema, others: Schema) -> dict[str, Any]:
+    components = {name: dict(part) for name, part in schema.get("components", {}).items()}
+    for name, part in others.get("components", {}).items():
+        components[name] = components.get(name, {}) | part
+    return {**schema, "paths": {**others.get("paths", {}), **schema["paths"]}, "components": components}
 
 
 def _page(schema: Schema) -> str:
@@ -127,7 +155,7 @@ def _note(parameter: Schema) -> str:
 
 
 def _body(schema: Schema, operation: Schema) -> str:
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    content: Schema = next(iter(operation.get("requestBody", {}).get("content", {}).values()), {})
     return f"<p>Body</p><pre>{escape(_shape(schema, content['schema']))}</pre>" if content else ""
 
 
@@ -158,10 +186,17 @@ def _shape(schema: Schema, part: Schema, depth: int = 0) -> str:
         return f"[ {_shape(schema, part.get('items', {}), depth)} ]"
     for name in ("oneOf", "anyOf"):
         if name in part:
-            return " | ".join(_shape(schema, each, depth) for each in part[name])
+            return " | ".join(_choices(schema, part[name], depth))
     if "enum" in part:
         return " | ".join(str(value) for value in part["enum"])
     return str(part.get("format") or part.get("type") or "any")
+
+
+def _choices(schema: Schema, parts: Sequence[Schema], depth: int) -> list[str]:
+    """The shapes, or of many only the names."""
+    if len(parts) > MAX_CHOICES:
+        return [str(part.get("$ref", part.get("type"))).rsplit("/", 1)[-1] for part in parts]
+    return [_shape(schema, part, depth) for part in parts]
 
 
 def _prose(text: str) -> str:

@@ -48,14 +48,16 @@ class Sender(msgspec.Struct, kw_only=True, gc=False):
     validation_behavior: str | None = None
 
 
-class _Event(msgspec.Struct, kw_only=True, gc=False):
+class Event(msgspec.Struct, kw_only=True, gc=False):
+    """One event as it is sent."""
+
     name: str
     params: dict[str, Any] | None = None
     timestamp_micros: int | str | float | None = None
 
 
 _sender_decoder = msgspec.json.Decoder(Sender)
-_event_decoder = msgspec.json.Decoder(_Event)
+_event_decoder = msgspec.json.Decoder(Event)
 
 
 class Ga4:
@@ -109,7 +111,7 @@ def _read(index: int, item: bytes | msgspec.Raw | Rejected, sender: Sender, requ
         return Rejection.of(index, error)
 
 
-def _of(index: int, event: _Event, sender: Sender, request: Request) -> Report:
+def _of(index: int, event: Event, sender: Sender, request: Request) -> Report:
     client = sender.client_id or sender.app_instance_id
     if not client:
         raise Rejected("is required: it says which visitor did it", field="client_id", code="missing")
@@ -151,7 +153,7 @@ def _money(params: Params, sender: Sender, client: str, identity: str, *, placed
     return "order_created", order(params, country) | who | {"visitorId": client}
 
 
-def _identity(index: int, client: str, event: _Event, params: Params, at: datetime | None) -> str:
+def _identity(index: int, client: str, event: Event, params: Params, at: datetime | None) -> str:
     """What a retry of the event repeats; something new when nothing in it would."""
     for name in IDS:
         if (given := identifier(params.get(name), f"params.{name}")) is not None:
@@ -165,7 +167,7 @@ def _digest(*parts: Any) -> str:
     return sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _given(event: _Event, name: str, params: Params, sender: Sender) -> Given:
+def _given(event: Event, name: str, params: Params, sender: Sender) -> Given:
     device, consent = sender.device or {}, dict(sender.consent or {})
     if sender.non_personalized_ads:
         consent.setdefault("ad_personalization", "DENIED")

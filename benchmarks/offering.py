@@ -113,6 +113,7 @@ class Offering:
         self._due: deque[float] = deque()
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
+        self._all_closed = asyncio.Event()
         self._opened = 0
         self._opening: set[asyncio.Task[object]] = set()
         self.finished: list[_Sent] = []
@@ -144,10 +145,11 @@ class Offering:
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
+        self._all_closed.clear()
         for connection in self._open:
             connection.close()
-        while self._open:
-            await asyncio.sleep(TICK_SECONDS)
+        if self._open:
+            await self._all_closed.wait()
 
     def _send_due(self) -> None:
         while self._due and self._idle:
@@ -181,6 +183,8 @@ class Offering:
     def gone(self, connection: _Connection, *, in_flight: bool) -> None:
         """A connection is closed."""
         self._open.discard(connection)
+        if not self._open:
+            self._all_closed.set()
         self._opened -= 1
         self.lost += in_flight
         if connection in self._idle:

@@ -22,6 +22,7 @@ from benchmarks import (
     overload,
     rebuild,
     redis_faults,
+    shares,
 )
 from benchmarks.processes import BenchmarkError
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 when one could not be run.
     """
     options = _parser().parse_args(arguments)
-    chosen = list(BENCHMARKS) if options.benchmark == "all" else [options.benchmark]
+    chosen = [name for name in BENCHMARKS if name != "steps"] if options.benchmark == "all" else [options.benchmark]
     for name in chosen:
         data = Path(tempfile.mkdtemp(prefix="rushlight-benchmark-"))
         print(f"— {name}", flush=True)
@@ -46,18 +47,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in text.split(","))
+
+
 def _order(data: Path, options: argparse.Namespace) -> Path:
-    connections = tuple(int(text) for text in options.connections.split(","))
+    connections = _numbers(options.connections)
     orders = load.Orders(options.visitors, options.idempotency_keys)
     return order.run(data, order.Plan(options.rounds, options.seconds, connections, orders))
 
 
 def _ingest(data: Path, options: argparse.Namespace) -> Path:
-    connections = tuple(int(text) for text in options.ingest_connections.split(","))
-    sizes = tuple(int(text) for text in options.sizes.split(","))
+    connections, sizes = _numbers(options.ingest_connections), _numbers(options.sizes)
     systems = tuple(name.strip() for name in options.systems.split(";"))
-    plan = ingest.Plan(options.rounds, options.seconds, connections, sizes, options.format, options.key, systems)
+    plan = ingest.Plan(
+        options.rounds,
+        options.seconds,
+        connections,
+        sizes,
+        options.format,
+        options.key,
+        systems,
+        options.step_events,
+    )
     return ingest.run(data, plan)
+
+
+def _steps(data: Path, options: argparse.Namespace) -> Path:
+    return shares.run(data, options.step_events, _numbers(options.sizes), options.format, options.key)
 
 
 def _overload(data: Path, options: argparse.Namespace) -> Path:
@@ -93,6 +110,7 @@ def _rebuild(data: Path, options: argparse.Namespace) -> Path:
 BENCHMARKS: dict[str, Callable[[Path, argparse.Namespace], Path]] = {
     "order": _order,
     "ingest": _ingest,
+    "steps": _steps,  # a part of ingest, alone
     "overload": _overload,
     "outage": _outage,
     "crash": _crash,
@@ -115,12 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--pairs", type=int, default=12, help="rounds of healthy runs and each fault, interleaved")
     group.add_argument("--outage-seconds", type=int, default=2, help="of load in each run of outage")
     group.add_argument("--faults", default=",".join(redis_faults.FAULTS), help="comma-separated, of outage")
-    group = parser.add_argument_group("ingest (with --rounds and --seconds)")
+    group = parser.add_argument_group("ingest (with --rounds and --seconds) and steps")
     group.add_argument("--ingest-connections", default="16,64", help="comma-separated")
     group.add_argument("--sizes", default="1,50", help="events a request, comma-separated")
     group.add_argument("--systems", default=";".join(ingest.SYSTEMS), help="which are measured, separated by ;")
     group.add_argument("--format", default="segment", choices=bodies.FORMATS, help="of the events on the wire")
     group.add_argument("--key", default="public", choices=["public", "secret"], help="Rushlight's write key")
+    group.add_argument("--step-events", type=int, default=100_000, help="over how many each step is timed")
     group = parser.add_argument_group("overload (with --format)")
     group.add_argument("--overload-rounds", type=int, default=3)
     group.add_argument("--overload-seconds", type=int, default=10, help="of load in each run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -43,7 +43,8 @@ def requests(written: Format, write_key: str, seed: int, begin: int) -> Iterator
     """
     mark = MARK.encode()
     pool = [
-        _Template(kind, (_head(written, write_key, body) + body).split(mark)) for kind, body in _bodies(written, seed)
+        _Template(kind, (head(written, write_key, 1, len(body)) + body).split(mark))
+        for kind, body in _bodies(written, seed)
     ]
     number = begin
     while True:
@@ -66,17 +67,27 @@ def _bodies(written: Format, seed: int) -> Iterator[tuple[Kind, bytes]]:
         yield kind, msgspec.json.encode(write(chance, kind))
 
 
-def _head(written: Format, write_key: str, body: bytes) -> bytes:
-    path = "/v1/track" if written == "segment" else "/events"
+def door(written: Format, write_key: str, size: int) -> tuple[str, dict[str, str]]:
+    """Where requests of so many events go, and with which headers (lower-case names)."""
+    paths = {"segment": "/v1/track" if size == 1 else "/v1/batch", "cloudevents": "/events"}
     credentials = b64encode(f"{write_key}:".encode()).decode()
-    lines = [
-        f"POST {path} HTTP/1.1",
-        "Host: 127.0.0.1",
-        "Content-Type: application/json",
-        f"Authorization: Basic {credentials}",
-        f"Content-Length: {len(body)}",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode()
+    headers = {"host": "127.0.0.1", "content-type": "application/json", "authorization": f"Basic {credentials}"}
+    return paths[written], headers
+
+
+def joined(written: Format, events: Sequence[bytes]) -> bytes:
+    """The body of a request with these events."""
+    if len(events) == 1:
+        return events[0]
+    text = b"[" + b",".join(events) + b"]"
+    return b'{"batch":' + text + b"}" if written == "segment" else text
+
+
+def head(written: Format, write_key: str, size: int, length: int) -> bytes:
+    """A request up to its body of that length."""
+    path, headers = door(written, write_key, size)
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, f"content-length: {length}", "", ""]).encode()
 
 
 def _segment(chance: random.Random, kind: Kind) -> dict[str, Any]:

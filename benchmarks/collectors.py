@@ -95,6 +95,11 @@ class Ours:
         return Cpu(web, valkey, self._instance.cpu())
 
     @property
+    def instance_file(self) -> Path:
+        """What the running instance says of itself."""
+        return self._instance.data / "instance.json"
+
+    @property
     def service(self) -> int:
         """The pid of the process that takes events in."""
         return self._instance.instance.children["web"]
@@ -147,6 +152,11 @@ class Valkey:
         self.child = Child("valkey", servers.valkey_command(settings, layout), layout.log_of("valkey"))
         with redis.Redis(unix_socket_path=self.socket) as client:
             self.child.wait_until(lambda: servers_answer(client), READY_SECONDS)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with redis.Redis(unix_socket_path=self.socket) as client:
+            client.flushall()
 
     def stop(self) -> None:
         """End it."""

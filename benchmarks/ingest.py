@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from benchmarks import collectors, load, report
+from benchmarks import collectors, load, report, shares
 from benchmarks.bodies import Format
 from benchmarks.collectors import Collector, Cpu
 from benchmarks.processes import BenchmarkError
@@ -32,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
     Attributes:
         format: how events are written on the wire. key: the kind of Rushlight's write key, public or secret.
         sizes: events in a request. systems: which are measured; all are started.
+        step_events: over how many the steps are timed.
     """
 
     rounds: int = 5
@@ -41,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
     format: Format = "segment"
     key: str = "public"
     systems: tuple[str, ...] = SYSTEMS
+    step_events: int = 100_000
 
 
 class Run(load.Run, frozen=True, rename="camel"):
@@ -128,8 +130,12 @@ def send(system: Collector, connections: int, size: int, seconds: float, number:
 
 
 @contextlib.contextmanager
-def systems(data: Path, plan: Plan) -> Iterator[list[Scenario]]:
-    """Start everything that is compared; each system idles while another is under load."""
+def systems(data: Path, plan: Plan) -> Iterator[tuple[list[Scenario], collectors.Ours, collectors.Valkey]]:
+    """Start everything that is compared; each system idles while another is under load.
+
+    Yields:
+        The scenarios that the plan names, Rushlight, and the peers' Valkey.
+    """
     collectors.build_peers()
     data.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -149,29 +155,48 @@ def systems(data: Path, plan: Plan) -> Iterator[list[Scenario]]:
             Scenario(HELD, ours, held=True),
             Scenario("rushlight", ours),
         ]
-        yield [scenario for scenario in scenarios if scenario.name in plan.systems]
+        yield [scenario for scenario in scenarios if scenario.name in plan.systems], ours, valkey
 
 
 def run(data: Path, plan: Plan) -> Path:
-    """Measure every scenario in interleaved rounds, and write the result."""
-    with systems(data, plan) as scenarios:
+    """Measure every scenario in interleaved rounds, then the steps, and write the result."""
+    with systems(data, plan) as (scenarios, ours, valkey):
         for scenario in scenarios:
             for size in plan.sizes:
-                warm = send(scenario.system, 16, size, WARM_UP_SECONDS, 0, plan)
-                if warm.failures:
-                    raise BenchmarkError(f"{scenario.name}: {warm.failures} of {warm.requests} requests failed")
-                scenario.system.settle((warm.requests - warm.bad_status) * size)
+                _warm_up(scenario, size, plan)
         measured = list(_rounds(scenarios, plan))
-        checks = [each.system.check() for each in scenarios if isinstance(each.system, collectors.Ours)]
-    ledger = checks[0] if checks else {}
-    if checks and not ledger["agrees"]:
+        timed = shares.time_steps(ours, valkey, plan.step_events, plan.sizes, plan.format)
+        ledger = ours.check()
+    if not ledger["agrees"]:
         raise BenchmarkError(f"the ledger is not balanced: {ledger}")
     names = [scenario.name for scenario in scenarios]
     sections = [section(measured, names, connections, size) for size in plan.sizes for connections in plan.connections]
-    sections += [_generator_line(measured, plan), *([_ledger_line(ledger)] if checks else [])]
-    raw = {"plan": plan, "runs": measured, "ledger": ledger}
+    sections += [_generator_line(measured, plan), _ledger_line(ledger)]
+    sections += [shares.section(timed, _cpu_us(measured, plan)), shares.how(plan.step_events)]
+    raw = {"plan": plan, "runs": measured, "steps": timed, "ledger": ledger}
     title = "Events per second and their latency, beside services that only append to a stream"
     return report.write("ingest", title, sections, raw, {"peers": collectors.describe_peers()})
+
+
+def _warm_up(scenario: Scenario, size: int, plan: Plan) -> None:
+    warm = send(scenario.system, 16, size, WARM_UP_SECONDS, 0, plan)
+    if warm.failures:
+        raise BenchmarkError(f"{scenario.name}: {warm.failures} of {warm.requests} requests failed")
+    scenario.system.settle((warm.requests - warm.bad_status) * size)
+
+
+def _cpu_us(measured: Sequence[Measurement], plan: Plan) -> dict[int, float]:
+    """CPU microseconds per event of Rushlight's service without a worker, by events in a request."""
+    most = max(plan.connections)
+    found = {
+        size: [
+            one.cpu_per_thousand(one.cpu.service) * 1000
+            for one in measured
+            if (one.scenario, one.connections, one.size) == (HELD, most, size)
+        ]
+        for size in plan.sizes
+    }
+    return {size: report.median(values) for size, values in found.items() if values}
 
 
 def _rounds(scenarios: Sequence[Scenario], plan: Plan) -> Iterator[Measurement]:

@@ -24,7 +24,7 @@ def test_requests_are_whole_and_differ(written: Format) -> None:
     ids = []
     for request in made:
         head, _, body = request.data.partition(b"\r\n\r\n")
-        assert f"Content-Length: {len(body)}".encode() in head
+        assert f"content-length: {len(body)}".encode() in head
         event = msgspec.json.decode(body)
         ids.append(int(event["messageId" if written == "segment" else "id"]))
     assert ids == list(range(10**15, 10**15 + len(made)))

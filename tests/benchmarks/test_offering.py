@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.offering import Offering, Outcome, Plan, schedule
 
-LENGTH = re.compile(rb"Content-Length: (\d+)\r\n")
+LENGTH = re.compile(rb"content-length: (\d+)\r\n")
 
 
 class Door:

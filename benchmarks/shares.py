@@ -1,0 +1,106 @@
+"""What each step of taking an event in costs, and its share of what the service used under load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import bodies, collectors, report, steps
+from benchmarks.processes import BenchmarkError
+from benchmarks.steps import Step
+
+TIMING_SECONDS = 600.0
+REST = "sockets, event loop, delivery's bookkeeping (the rest)"
+
+LOADED = "*All* is what the service used under load in the same run, at the most connections, nobody consuming."
+
+Steps = Mapping[int, Sequence[Step]]
+
+
+def run(data: Path, events: int, sizes: Sequence[int], written: bodies.Format, key: str) -> Path:
+    """The steps alone, against an instance that does nothing else, and the result."""
+    data.mkdir(parents=True, exist_ok=True)
+    valkey = collectors.Valkey(data / "peers")
+    try:
+        ours = collectors.Ours(data, key)
+        try:
+            timed = time_steps(ours, valkey, events, sizes, written)
+        finally:
+            ours.stop()
+    finally:
+        valkey.stop()
+    return report.write("steps", "What each step of taking an event in costs", [section(timed, {}), how(events)], timed)
+
+
+def time_steps(
+    ours: collectors.Ours, valkey: collectors.Valkey, events: int, sizes: Sequence[int], written: bodies.Format
+) -> dict[int, list[Step]]:
+    """Time every step in a process of its own, by events in a request.
+
+    Args:
+        valkey: any but the instance's own, whose streams somebody reads.
+
+    Raises:
+        BenchmarkError: it failed.
+    """
+    timed: dict[int, list[Step]] = {}
+    for size in sizes:
+        redis_url = f"unix://{valkey.socket}"
+        plan = steps.Plan(str(ours.instance_file), redis_url, ours.write_key, written, size, events)
+        command = [sys.executable, "-m", "benchmarks.steps", msgspec.json.encode(plan).decode()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMING_SECONDS, check=False)
+        valkey.clear()
+        if done.returncode:
+            raise BenchmarkError(f"the steps could not be timed: {done.stderr}")
+        timed[size] = msgspec.json.decode(done.stdout, type=list[Step])
+    return timed
+
+
+def section(timed: Steps, whole: Mapping[int, float]) -> str:
+    """The table of all steps.
+
+    Args:
+        whole: CPU microseconds per event of the service under load, by events in a request; where it is not known,
+            shares are of the steps' sum.
+    """
+    head = ["step"]
+    for size in timed:
+        each = "one event a request" if size == 1 else f"{size} events a request"
+        head += [f"{each}: CPU µs/event", "share", "wait ms"]
+    columns = [_column(found, whole.get(size)) for size, found in timed.items()]
+    known = {step.name for found in timed.values() for step in found}
+    names = [text for name, text in steps.STEPS.items() if name in known]
+    names += [*([REST] if whole else []), "**all**"]
+    rows = [[name, *(cell for column in columns for cell in column[name])] for name in names]
+    text = "## What each step costs\n\n" + report.table(head, rows)
+    return f"{text}\n\n{LOADED}" if whole else text
+
+
+def _column(found: Sequence[Step], whole: float | None) -> dict[str, list[str]]:
+    total = sum(step.cpu_us for step in found if step.name not in steps.PARTS_OF_ANOTHER)
+    everything = whole or total
+    cells = {
+        steps.STEPS[step.name]: [
+            report.number(step.cpu_us, 2),
+            f"{100 * step.cpu_us / everything:.0f} %",
+            "" if step.wait_ms is None else report.number(step.wait_ms, 1),
+        ]
+        for step in found
+    }
+    cells[REST] = [report.number(everything - total, 2), f"{100 * (1 - total / everything):.0f} %", ""]
+    cells["**all**"] = [report.number(everything, 2), "100 %", ""]
+    return cells
+
+
+def how(events: int) -> str:
+    """How the steps were timed."""
+    return (
+        f"Each step is the product's own function, called one after another over {events:,} events (no two alike) in a "
+        f"process of its own, a fifth of them at a time, {steps.TOGETHER} requests together where they wait for disk "
+        "or Valkey; CPU of all its threads, median of the fifths. *Wait*: from the first to the last of those that are "
+        "together. The HTTP step has the server's own protocol but no sockets."
+    )

@@ -33,6 +33,7 @@ FAILPOINTS: dict[str, str] = {
     "commit.position": "in the transaction: the position has moved",
     "commit.journal": "in the transaction: the events are in the journal",
     "commit.projections": "in the transaction: the figures are written",
+    "commit.people": "in the transaction: what names people is written",
     "commit.parking": "in the transaction: what was parked is retried or dropped; the counters do not know it",
     "commit.outcomes": "in the transaction: the other terminal records are written",
     "commit.ledger": "in the transaction: everything is written, and commitTransaction comes next",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rushlight.events.envelope import Envelope
 from rushlight.store.parking import Held, Request
@@ -56,12 +56,14 @@ class Batch:
         outcomes: terminal records of the others.
         settled: origins that had their terminal record before; they only have to be cleared.
         tasks: requests that it serves: what it decides about their records changes these, and makes none.
+        personal: what names a person, by the event's origin; it stands in no event and in no event's bytes.
     """
 
     accepted: list[Candidate] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     settled: list[str] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
+    personal: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def park(self, candidate: Candidate, reason: str) -> None:
         """Set an event aside, in sight."""
@@ -106,6 +108,11 @@ class Batch:
             repeated = outcome.kind == "duplicate" and outcome.event is not None and outcome.event.id in parked
             (repeats if repeated else others).append(outcome)
         self.outcomes[:] = [*others, *(repeat._replace(kind="parked", reason=REPEATS_PARKED) for repeat in repeats)]
+
+    def replace(self, event: Envelope, data: bytes) -> None:
+        """An event of the batch was changed: from now on these are its bytes."""
+        self.accepted[:] = [Candidate(event, data) if c.event is event else c for c in self.accepted]
+        self.outcomes[:] = [o._replace(data=data) if o.event is event else o for o in self.outcomes]
 
     def freed(self) -> set[Aggregate]:
         """The aggregates of which nothing is parked any more once this is committed."""

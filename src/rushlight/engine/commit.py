@@ -25,6 +25,7 @@ from pymongo.write_concern import WriteConcern
 from rushlight.engine.batch import Batch, Outcome
 from rushlight.engine.folding import Folded
 from rushlight.engine.parking import Moved, moved
+from rushlight.engine.people import People
 from rushlight.errors import Fenced, Retryable, in_short
 from rushlight.events.envelope import now
 from rushlight.failpoints import at
@@ -79,6 +80,7 @@ class Work(NamedTuple):
     outcomes: Sequence[Outcome]
     token: str
     moved: Moved | None = None
+    people: People | None = None
 
     @classmethod
     def of(
@@ -88,14 +90,15 @@ class Work(NamedTuple):
         folded: Sequence[Folded],
         journal: list[RawBSONDocument],
         projections: Sequence[str],
+        people: People | None = None,
     ) -> Work:
-        """A batch that has been folded."""
+        """A batch that has been folded, and what it tells about people."""
         sources = [account_of(event.origin, event.source) for event, _ in batch.accepted]
         stored = Counter(source for source in sources if source is not None)
         places = dict.fromkeys(projections, position.seq)
         changes = moved(batch)
         outcomes = [] if changes else batch.outcomes
-        return cls(position, journal, stored, folded, places, outcomes, secrets.token_hex(8), changes)
+        return cls(position, journal, stored, folded, places, outcomes, secrets.token_hex(8), changes, people)
 
     @classmethod
     def replay(cls, position: Position, folded: Folded, moved: Mapping[str, int]) -> Work:
@@ -124,8 +127,8 @@ class Committer:
         Raises:
             Fenced: a newer owner has the partition, or whether this was committed did not become known in time; in
                 either case what stands in the position counts, not what we remember.
-            Retryable: another partition has stored one of the events meanwhile; sort the batch again. Nothing was
-                committed.
+            Retryable: another partition has stored one of the events meanwhile, or somebody was erased; sort the
+                batch again. Nothing was committed.
             Refused: the batch cannot be committed as it is. Nothing was committed.
         """
         backoff, given_up = FIRST_BACKOFF_SECONDS, 0
@@ -167,6 +170,9 @@ class Committer:
                     await collection.insert_many(inserts, ordered=False, session=self._session)
                 await bulk.update(collection, updates, session=self._session)
             at("commit.projections")
+            if work.people is not None:
+                await self._tell(work.people)
+            at("commit.people")
             await self._account(before.partition, work)
             at("commit.ledger")
 
@@ -182,9 +188,22 @@ class Committer:
             **{f"projections.{name}": seq for name, seq in work.projections.items()},
         }
         fence = {"_id": before.partition, "epoch": before.epoch, "n": before.n}
-        moved = await self._database.positions.update_one(fence, {"$set": change}, session=self._session)
-        if not moved.matched_count:
+        moved = await self._database.positions.find_one_and_update(
+            fence, {"$set": change}, projection={"erased": 1}, session=self._session
+        )
+        if moved is None:
             raise Fenced(f"partition {before.partition}: no longer at epoch {before.epoch}, commit {before.n}")
+        # Who erases somebody writes the position after the tombstone: from then on each commit either knows of it, or
+        # fails here; what was committed before is there to be deleted.
+        if work.people is not None and moved.get("erased") != work.people.erased:
+            raise Retryable("somebody was erased meanwhile")
+
+    async def _tell(self, people: People) -> None:
+        subjects = self._database.subjects
+        await bulk.update(subjects, people.updates, session=self._session)
+        if people.gone:
+            await subjects.delete_many({"_id": {"$in": people.gone}}, session=self._session)
+        await bulk.update(self._database.erased, people.tombstones, session=self._session)
 
     async def _account(self, partition: int, work: Work) -> None:
         columns: dict[str, Counter[str]] = {source: Counter(stored=count) for source, count in work.stored.items()}

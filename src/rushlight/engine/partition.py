@@ -21,6 +21,7 @@ from rushlight.engine.figures import WORK
 from rushlight.engine.folding import Poison
 from rushlight.engine.lanes import Fold, Lanes
 from rushlight.engine.parking import POLL_SECONDS, Errands, Parking
+from rushlight.engine.people import Register
 from rushlight.engine.sorter import Arrival, Sorter
 from rushlight.engine.sweep import Sweep
 from rushlight.errors import Rejected, Retryable, Unavailable
@@ -95,6 +96,7 @@ class PartitionOwner:
         self._committer = Committer(database, session)
         self._lanes = start.lanes
         self._parking = Parking(database, partition)
+        self._people = Register(database, partition, start.position.erased)
         self._stopping = asyncio.Event()
         self._page_events = MAX_BATCH_EVENTS
         self._last_commit = 0.0
@@ -269,6 +271,7 @@ class PartitionOwner:
         only_live = False
         while True:
             batch = await make()
+            await self._people.prepare(batch)
             at("batch.sorted")
             folded = Fold([], [])
             try:
@@ -286,6 +289,7 @@ class PartitionOwner:
             except Retryable as error:
                 log.warning("partition %d sorts a batch again: %s", self._position.partition, error)
                 await asyncio.sleep(RETRY_SECONDS)
+                await self._people.refresh()
                 continue
             break
         await self._after_commit(batch)
@@ -326,13 +330,15 @@ class PartitionOwner:
         if not changed and (generation, entry) == (before.generation, before.entry):
             return
         after = next_position(before, events=len(batch.accepted), generation=generation, entry=entry)
+        people = await self._people.tell(batch)
         with WORK.commit(len(batch.accepted) + len(batch.outcomes)):
-            await self._committer.commit(before, Work.of(after, batch, fold.folded, journal, fold.names))
+            await self._committer.commit(before, Work.of(after, batch, fold.folded, journal, fold.names, people))
         at("batch.committed")
         self._position = after
         self._lanes.committed(fold.lanes, after.seq)
         self._last_commit = asyncio.get_running_loop().time()
         self._sorter.committed(batch)
+        self._people.committed(people)
 
     async def _after_commit(self, batch: Batch) -> None:
         # A crash before the clearing is harmless: what is still in an outbox is found settled and cleared then.

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from rushlight.engine.batch import FOLLOWS_PARKED, Aggregate, Batch, Candidate, Outcome, aggregate_of
+from rushlight.engine.people import without_personal
 from rushlight.errors import Rejected
 from rushlight.events.envelope import Envelope, decode
 from rushlight.events.event import event_type, validate
@@ -63,6 +64,7 @@ class Sorter:
     async def _fresh(self, arrived: Sequence[Arrival], batch: Batch, seen: _Seen) -> list[Candidate]:
         """Those that can be read and have no terminal record yet; the others get theirs."""
         candidates, unreadable = _decoded(arrived)
+        candidates = [without_personal(candidate, batch.personal) for candidate in candidates]
         await self._end_unreadable(unreadable, batch, seen)
         return await self._without_repeats(candidates, batch, seen)
 

@@ -10,6 +10,8 @@ Collections:
 - ``ledger``: counters by partition and source. ``logs``: what each write-ahead log last said of itself.
 - ``reactions``: how far each reaction has come, and who runs it; ``reactions.held``, ``reactions.dropped``: aggregates
   that it failed on, and events that a person gave up.
+- ``subjects``: what names a person, and which visitors are which customer; ``erased``: who was erased, by hash
+  (``store/subjects.py``).
 - ``reports``: what worker processes say of themselves.
 - ``keys``: write keys, hashed. ``notices``: lines for the board.
 - ``projection.NAME``: projection documents; ``_id`` is ``generation/partition/shop/key``.
@@ -55,6 +57,8 @@ COLLECTIONS = (
     "reactions.held",
     "reactions.dropped",
     "reports",
+    "subjects",
+    "erased",
     META,
     "projection.money",
     "projection.behaviour",
@@ -76,6 +80,12 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("p", ASCENDING), ("seq", ASCENDING)], name="place", unique=True),
         # The audit trail of one aggregate, and the highest version that is stored.
         IndexModel([("aggregateId", ASCENDING), ("version", ASCENDING)], name="aggregate"),
+        # Everything of one customer, to be given out or to be cut loose.
+        IndexModel(
+            [("shop", ASCENDING), ("customerId", ASCENDING)],
+            name="customer",
+            partialFilterExpression={"customerId": {"$exists": True}},
+        ),
     ],
     "outcomes": [
         IndexModel(
@@ -143,6 +153,8 @@ class Database:
         self.held: Collection = db["reactions.held"]
         self.dropped: Collection = db["reactions.dropped"]
         self.reports: Collection = db["reports"]
+        self.subjects: Collection = db["subjects"]
+        self.erased: Collection = db["erased"]
         self.meta: Collection = db[META]
 
     @classmethod

@@ -2,11 +2,12 @@
 
 A position document is ``{_id: p, epoch, n, commit, seq, generation, entry, projections: {"money_1": seq, …}}``: the
 owner's fencing token, the number of commits and the last one's own token, the last place in the journal, and the last
-stream entry of that generation.
+stream entry of that generation. ``erased`` is when somebody was erased last (see ``store/subjects.py``).
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
             of them from any other. seq: last place in the journal.
         generation: life of the stream that ``entry`` belongs to. entry: the last stream entry that was committed.
         projections: the last place that each generation of each projection had folded when this was read.
+        erased: when somebody was erased last, as far as this partition's owner has to know.
     """
 
     partition: int
@@ -37,6 +39,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     generation: str = ""
     entry: str = FIRST_ENTRY
     projections: dict[str, int] = {}
+    erased: datetime | None = None
 
     @classmethod
     def of(cls, document: Document) -> Position:
@@ -50,6 +53,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
             generation=document["generation"],
             entry=document["entry"],
             projections=document.get("projections", {}),
+            erased=document.get("erased"),
         )
 
 
@@ -85,6 +89,8 @@ class Positions:
         start: Document = {"epoch": 0, "n": 0, "seq": 0, "generation": "", "entry": FIRST_ENTRY}
         if last is not None:
             start |= {"seq": last["seq"], "lost": True}
+        if (newest := await self._database.erased.find_one({}, {"at": 1}, sort=[("at", -1)])) is not None:
+            start["erased"] = newest["at"]
         await self._positions.update_one({"_id": partition}, {"$setOnInsert": start}, upsert=True)
 
     async def read(self, partition: int) -> Position | None:

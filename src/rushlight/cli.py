@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
+from rushlight.commands import parameters
 from rushlight.errors import RushlightError
 from rushlight.settings import DEFAULT_SHOP, SHOP_ID, Settings
 
@@ -405,6 +406,16 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--kind", type=click.Choice(["public", "secret"]), required=True, help="Only secret keys report money.")
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Pages that may use a public key: https://shop.example or https://*.shop.example; repeatable [default: any].",
+)
+@click.option(
+    "--limit", callback=parameters.limit, metavar="N/s", help="Events a second [default: key_events_per_second]."
+)
 @shop_option
 @json_option
 @with_settings
@@ -415,11 +426,48 @@ def create(settings: Settings, **options: Any) -> None:
     run(make(settings, **options))
 
 
+@keys.command("rotate")
+@click.argument("key", metavar="KEY|PREFIX")
+@click.option(
+    "--grace",
+    metavar="SPAN",
+    callback=parameters.span,
+    default="24h",
+    show_default=True,
+    help="How long the old key goes on working.",
+)
+@json_option
+@with_settings
+def rotate_key(settings: Settings, **options: Any) -> None:
+    """Make a key with the rights of another one, which then ends when the grace is over."""
+    from rushlight.commands.keys import rotate
+
+    run(rotate(settings, **options))
+
+
+@keys.command("change")
+@click.argument("key", metavar="KEY|PREFIX")
+@click.option("--origin", "origins", multiple=True, metavar="ORIGIN", help="Instead of its origins; repeatable.")
+@click.option("--any-origin", is_flag=True, help="Pages of any origin.")
+@click.option("--limit", callback=parameters.limit, metavar="N/s", help="Instead of its limit.")
+@click.option("--no-limit", is_flag=True, help="No limit of its own.")
+@with_settings
+def change_key(
+    settings: Settings, key: str, origins: tuple[str, ...], limit: int | None, *, any_origin: bool, no_limit: bool
+) -> None:
+    """Give a key other origins or another limit; everything else of it stays."""
+    from rushlight.commands.keys import change
+
+    if (origins and any_origin) or (limit is not None and no_limit):
+        raise click.UsageError("one or the other")
+    run(change(settings, key=key, origins=() if any_origin else origins or None, limit=0 if no_limit else limit))
+
+
 @keys.command("list")
 @json_option
 @with_settings
 def list_keys(settings: Settings, **options: Any) -> None:
-    """Which keys there are: their first characters, kind, shop, and when they were made."""
+    """Which keys there are: first characters, kind, shop, origins, limit; when made, used last, and their end."""
     from rushlight.commands.keys import show
 
     run(show(settings, **options))

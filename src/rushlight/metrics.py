@@ -26,6 +26,10 @@ CATALOGUE: dict[str, Metric] = {
     "process_open_fds": Metric("gauge", "Open file descriptors of this process."),
     "rushlight_http_requests_total": Metric("counter", "Answered requests by part and status."),
     "rushlight_http_request_seconds": Metric("histogram", "Time until the answer began, by part."),
+    "rushlight_ingest_turned_away_total": Metric(
+        "counter", "Events turned away by quota or overload, by what they were; a request not decoded counts as one."
+    ),
+    "rushlight_ingest_waiting_requests": Metric("gauge", "Requests that wait for the disk."),
     "rushlight_viewers": Metric("gauge", "Connections that watch the live board of this process."),
     "rushlight_mongodb_up": Metric("gauge", "1 while MongoDB's primary answers this process."),
     "rushlight_redis_up": Metric("gauge", "1 while Redis answers this process."),

@@ -49,6 +49,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         orders: whether ``rushlight up`` starts the reference order service.
         mongo_cache_mb, redis_memory_mb: caps of the embedded servers.
         wal_bytes: cap of one write-ahead log.
+        max_events_per_second: what one process takes in; beyond it views are turned away first, then carts, money last
+            [default: no limit].
+        key_events_per_second: what a write key without a limit of its own may send [default: no limit].
         hosts: host names, beside loopback's, under which a proxy in front serves the board.
         modules: Python modules of your own (dotted names) that workers import at their start, so that your events,
             projections and subscriptions are known; in the environment separated by commas.
@@ -75,6 +78,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     mongo_cache_mb: int = 256
     redis_memory_mb: int = 256
     wal_bytes: int = 1 << 30
+    max_events_per_second: int | None = None
+    key_events_per_second: int | None = None
     hosts: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     lease_ttl_seconds: float = 10.0
@@ -176,6 +181,8 @@ def _check(settings: Settings) -> None:
         "mongo_cache_mb": (64, 1 << 20),
         "redis_memory_mb": (16, 1 << 20),
         "wal_bytes": (1 << 20, 1 << 40),
+        "max_events_per_second": (1, 10_000_000),
+        "key_events_per_second": (1, 10_000_000),
         "lease_ttl_seconds": (1, 600),
         "status_port": (0, 65535),
     }

@@ -11,6 +11,7 @@ import msgspec
 from rushlight.bus.link import Link
 from rushlight.errors import RushlightError, Unavailable
 from rushlight.ingest import openapi
+from rushlight.ingest.admission import Admission
 from rushlight.ingest.adopter import Adopter
 from rushlight.ingest.http import IngestApp, dialect_of
 from rushlight.ingest.intake import Intake
@@ -60,6 +61,7 @@ class Web:
         self._apps: dict[str, Asgi] = {}
         self._requests = Requests()
         self._gateway: Gateway | None = None
+        self._admission: Admission | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,6 +146,8 @@ class Web:
 
     def _collect(self, exposition: Exposition) -> None:
         self._requests.collect(exposition)
+        if self._admission is not None:
+            self._admission.collect(exposition)
         if self._gateway is not None:
             exposition.add("rushlight_viewers", self._gateway.viewers)
 
@@ -158,7 +162,12 @@ class Web:
         adopter = Adopter(database, redis_url, directory)
         adopter.start()
         self._closers.append(adopter.stop)
-        self._apps[INGEST] = IngestApp(intake, Keyring(database))
+        self._admission = Admission(
+            events_per_second=settings.max_events_per_second,
+            key_events_per_second=settings.key_events_per_second,
+            age_seconds=intake.age_seconds,
+        )
+        self._apps[INGEST] = IngestApp(intake, Keyring(database), self._admission)
         return intake
 
     async def _stop(self) -> None:

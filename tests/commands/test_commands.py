@@ -82,6 +82,20 @@ def test_keys_are_listed_and_revoked(data: Path) -> None:
     assert _keys(data, "revoke", north, code=1) == "rushlight: there is no such key: see `rushlight keys list`\n"
 
 
+def test_keys_have_rights_that_are_shown_changed_and_handed_on(data: Path) -> None:
+    """Origins, limit and end stand in the list; a rotation gives the new key the rights of the old one."""
+    origin, other = "https://shop.example", "https://*.shop.example"
+    old = _keys(data, "create", "--kind", "public", "--shop", "west", "--origin", origin, "--limit", "50/s").strip()
+    assert "Changed" in _keys(data, "change", f"{old[:9]}…", "--origin", other, "--no-limit")
+    new = json.loads(_keys(data, "rotate", old[:9], "--grace", "2h", "--json"))["key"]
+    lines = [line for line in _keys(data, "list").splitlines() if " west " in line]
+    assert lines[0].startswith(f"{old[:9]}…  public  shop west")
+    assert f"origins {other}  expires 20" in lines[0]
+    assert lines[1].startswith(f"{new[:9]}…  public  shop west")
+    assert lines[1].endswith(f"origins {other}  never used")
+    assert _keys(data, "change", old, code=1).startswith("rushlight: say what to change")
+
+
 def test_a_second_instance_on_the_directory_is_refused(data: Path) -> None:
     """`up` on a directory that is in use says so in one sentence, with exit code 1."""
     second = _run("up", data, "--port", "0", code=1)
@@ -95,6 +109,9 @@ def test_a_second_instance_on_the_directory_is_refused(data: Path) -> None:
         (["up", "--host-that-does-not-exist"], "No such option"),
         (["import", "/does/not/exist.csv"], "does not exist"),
         (["keys", "create", "--kind", "golden"], "golden"),
+        (["keys", "create", "--kind", "public", "--limit", "many"], "must be like 100/s"),
+        (["keys", "rotate", "pk_1", "--grace", "5"], "must be like 30m, 24h or 7d"),
+        (["keys", "change", "pk_1", "--limit", "5", "--no-limit"], "one or the other"),
         (["events", "--shop", "a b"], "'--shop': a shop is lower-case letters, digits and hyphens"),
         (["parked", "retry", "--all", "--shop", ""], "'--shop': a shop is lower-case letters, digits and hyphens"),
         (["import", __file__, "--shop", "Berlin"], "'--shop': a shop is lower-case letters, digits and hyphens"),

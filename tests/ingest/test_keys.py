@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from rushlight.errors import Rejected, Unavailable
 from rushlight.ingest import keys
-from rushlight.ingest.keys import Key, Keyring, create, digest, revoke
+from rushlight.ingest.keys import Key, Keyring, change, create, digest, listed, revoke, rotate
 from rushlight.settings import Settings
 from rushlight.store.database import Database
+from tests.ingest.making import until
 
 
 async def test_a_key_is_known_by_its_hash_only(database: Database) -> None:
@@ -63,13 +65,73 @@ async def test_known_keys_work_without_mongodb(
         await keyring.verify(unknown)
 
 
-async def test_the_memory_of_keys_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many wrong keys are tried, only so many are remembered."""
+async def test_guesses_are_cheap(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not look like a key is never looked up, and what does only so often; only so many are remembered."""
     monkeypatch.setattr(keys, "MAX_CACHED_KEYS", 5)
     keyring = Keyring(database)
+    good = await create(database, "public")
+    assert await keyring.verify(good) is not None
     for number in range(20):
-        await keyring.verify(f"pk_{number}")
-    assert len(keyring._cache) == 5
+        assert await keyring.verify(f"pk_{number:032d}") is None
+        assert await keyring.verify(f"pk_{number}") is None
+    assert len(keyring._unknown) == 5
+    assert await keyring.verify(good) is not None
+    monkeypatch.setattr(keys, "LOOKUPS_PER_SECOND", 0.0)
+    keyring._lookups = 0
+    with pytest.raises(Unavailable, match="unknown keys"):
+        await keyring.verify(f"pk_{99:032d}")
+    assert await keyring.verify(f"pk_{19:032d}") is None
+    assert await keyring.verify(good) is not None
+
+
+async def test_a_rotated_key_works_until_its_grace_ends(database: Database) -> None:
+    """The new key has the same rights; the old one is listed with its end and then opens nothing."""
+    origins = ("https://shop.example", "https://*.shop.example")
+    old = await create(database, "public", "north", origins=["HTTPS://shop.example:443", origins[1]], limit=50)
+    new = await rotate(database, old[:9], timedelta(hours=24))
+    keyring = Keyring(database)
+    first, second = await keyring.verify(old), await keyring.verify(new)
+    assert first is not None
+    assert second is not None
+    assert second == Key("public", "north", new[:9], origins, 50)
+    assert first.expires is not None
+    rows = {row.prefix: row for row in await listed(database)}
+    assert rows[old[:9]].expires is not None
+    assert (rows[new[:9]].expires, rows[new[:9]].origins, rows[new[:9]].limit) == (None, origins, 50)
+    newest = await rotate(database, new, timedelta(0))
+    assert await Keyring(database).verify(new) is None
+    assert await Keyring(database).verify(newest) is not None
+    with pytest.raises(Rejected, match="is no key"):
+        await rotate(database, "pk_nobody", timedelta(0))
+
+
+async def test_a_key_can_be_changed(database: Database) -> None:
+    """Origins and limit are replaced or taken away, each without the other."""
+    text = await create(database, "public", limit=5)
+    await change(database, text[:9], origins=["http://localhost:3000"])
+    assert await Keyring(database).verify(text) == Key("public", "default", text[:9], ("http://localhost:3000",), 5)
+    await change(database, text, origins=[], limit=0)
+    assert await Keyring(database).verify(text) == Key("public", "default", text[:9])
+    for wrong in ("shop.example", "https://shop.example/cart", "https://a.*.example", "null", "https://*"):
+        with pytest.raises(Rejected, match="origin"):
+            await change(database, text, origins=[wrong])
+    with pytest.raises(Rejected, match="limit"):
+        await change(database, text, limit=-1)
+    with pytest.raises(Rejected, match="origin"):
+        await create(database, "secret", origins=["https://shop.example"])
+
+
+async def test_a_listing_shows_when_a_key_was_used(database: Database) -> None:
+    """To about a minute, and without a write for each use."""
+    used, unused = await create(database, "public"), await create(database, "public")
+    keyring = Keyring(database)
+    await keyring.verify(used)
+
+    async def noted() -> bool:
+        return {row.prefix: row.used is not None for row in await listed(database)}[used[:9]]
+
+    await until(noted)
+    assert {row.prefix: row.used for row in await listed(database)}[unused[:9]] is None
 
 
 async def test_keys_are_made_for_real_kinds_and_shops(database: Database) -> None:

@@ -6,9 +6,11 @@ import asyncio
 from base64 import b64decode
 from binascii import Error as BadBase64
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from rushlight.errors import Rejected, Unavailable
+from rushlight.ingest.admission import Admission, TurnedAway
 from rushlight.ingest.asgi import Receive, Scope, Send, serve
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.dialects.cloudevents import CloudEvents
@@ -17,9 +19,20 @@ from rushlight.ingest.dialects.ga4_debug import Ga4Debug
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import UNSURE, Key, Keyring
 from rushlight.ingest.limits import MAX_BODY_BYTES, inflate
-from rushlight.ingest.refusals import CORS, Refused, complete, too_large, unavailable, unknown_key, unusable
+from rushlight.ingest.log.priority import VIEW, priority_of
+from rushlight.ingest.origins import check_sender
+from rushlight.ingest.refusals import (
+    CORS,
+    Refused,
+    complete,
+    too_large,
+    turned_away,
+    unavailable,
+    unknown_key,
+    unusable,
+)
 from rushlight.ingest.reports import seal_all, source_of
-from rushlight.ingest.request import Answer, Decoded, Dialect, Request
+from rushlight.ingest.request import Answer, Decoded, Dialect, Rejection, Report, Request
 
 ALLOWED_HEADERS = (
     *("authorization", "content-type", "content-encoding", "x-write-key", "traceparent"),
@@ -46,7 +59,8 @@ class IngestApp:
 
     Each dialect answers in its own way what it took and what not, with ``{"index", "field", "reason", "code"}`` for
     every event that was refused. 400, 408, 413 and 415 when the request as a whole is unusable, 401 without a valid
-    key, 503 with ``Retry-After`` when there is no room; these say why in ``{"error": {"code", "field", "message"}}``.
+    key, 403 for a key that may not be used from there, 429 for one beyond its quota and 503 when there is no room, both
+    with ``Retry-After``; these say why in ``{"error": {"code", "field", "message"}}``.
 
     A server calls `early` when it has a request's head, and `take` when it has the body; as an ASGI app it is served
     by any.
@@ -54,14 +68,16 @@ class IngestApp:
     Args:
         intake: where events go.
         keyring: who may send.
+        admission: who is let in when not everybody can be.
     """
 
-    def __init__(self, intake: Intake, keyring: Keyring) -> None:
+    def __init__(self, intake: Intake, keyring: Keyring, admission: Admission | None = None) -> None:
         self._intake = intake
         self._keyring = keyring
+        self.admission = admission or Admission(age_seconds=intake.age_seconds)
         self._verifying: set[asyncio.Task[None]] = set()
 
-    def early(self, method: str, headers: Mapping[str, str]) -> Answer | None:
+    def early(self, method: str, headers: Mapping[str, str], path: str = "") -> Answer | None:
         """The answer to a request whose body need not be read; None for all others."""
         try:
             if method == "OPTIONS":
@@ -71,8 +87,12 @@ class IngestApp:
             length = headers.get("content-length", "")
             if length.isdecimal() and (len(length) > 12 or int(length) > MAX_BODY_BYTES):
                 raise too_large()
-            if (text := key_in(headers)) and self._keyring.known(text) is None:
-                raise unknown_key(text)
+            if text := key_in(headers):
+                key = self._keyring.known(text)
+                if key is None:
+                    raise unknown_key(text)
+                if key is not UNSURE:
+                    self._greet(key, headers, path)
         except Refused as refused:
             return complete(refused.answer)
         return None
@@ -92,14 +112,15 @@ class IngestApp:
         """One request to a path of `DIALECTS`, from any server."""
         await serve(self, scope, receive, send)
 
-    async def welcome(self, headers: Mapping[str, str]) -> None:
+    async def welcome(self, headers: Mapping[str, str], path: str = "") -> None:
         """Find out whose key the headers have, before a body is read that may be long.
 
         Raises:
-            Refused: nobody's, or it cannot be found out now.
+            Refused: nobody's, or not now, or it cannot be found out now.
         """
-        if text := key_in(headers):
-            await self._verify(text)
+        text = key_in(headers)
+        if text and self._keyring.known(text) is UNSURE:
+            self._greet(await self._verify(text), headers, path)
 
     async def _verify(self, text: str) -> Key:
         try:
@@ -133,6 +154,7 @@ class IngestApp:
             answer(complete(refused.answer))
 
     def _take_from(self, key: Key, request: Request, dialect: Dialect, answer: Callable[[Answer], None]) -> None:
+        self._greet(key, request.headers, request.path)
         request.trusted = key.kind == "secret"
         decoded = self._decode(request, dialect, key)
         if decoded.rejected:
@@ -142,6 +164,7 @@ class IngestApp:
             return
 
         def told(error: Unavailable | None) -> None:
+            self.admission.waiting -= 1
             answer(complete(unavailable(error).answer if error else dialect.answer(request, decoded)))
 
         try:
@@ -150,13 +173,34 @@ class IngestApp:
             raise unavailable(error) from error
         except Rejected as error:  # what is small on the wire can be large as an event
             raise Refused(413, error.reason, code=error.code, field=error.field) from error
+        self.admission.waiting += 1
+
+    def _greet(self, key: Key, headers: Mapping[str, str], path: str) -> None:
+        """Refuse what can be refused without its body."""
+        try:
+            check_sender(key, headers)
+            self.admission.enter(key, path)
+        except Rejected as error:
+            self._count(key, [error.code])
+            raise Refused(403, error.reason, code=error.code, field=error.field) from error
+        except TurnedAway as away:
+            self._turn_away(key, away, 1)
+
+    def _turn_away(self, key: Key, away: TurnedAway, events: int) -> NoReturn:
+        self._intake.reject(source_of(key), f"{away.code}_{away.kind}", events)
+        raise turned_away(away) from away
 
     def _decode(self, request: Request, dialect: Dialect, key: Key) -> Decoded:
         try:
             items = dialect.decode(request)
         except Rejected as error:
             self._count(key, [error.code])
+            self.admission.charge(key)
             raise unusable(error) from error
+        try:
+            self.admission.admit(key, len(items), _priority(items))
+        except TurnedAway as away:
+            self._turn_away(key, away, len(items))
         return seal_all(items, key, request.received_at, Circumstances(request, dialect.name, key))
 
     def _count(self, key: Key, codes: list[str]) -> None:
@@ -169,6 +213,11 @@ def _inflate(body: bytes) -> bytes:
         return inflate(body)
     except Rejected as error:
         raise unusable(error) from error
+
+
+def _priority(items: Sequence[Report | Rejection]) -> int:
+    """The highest of what a request holds; what is nothing is a view."""
+    return max([VIEW if isinstance(item, Rejection) else priority_of(item.name) for item in items], default=VIEW)
 
 
 def key_in(headers: Mapping[str, str]) -> str:

@@ -77,6 +77,11 @@ class Intake:
         """Acknowledged events without a terminal record."""
         return self._delivery.figures.pending
 
+    def age_seconds(self) -> float:
+        """How long the oldest event that is not on disk yet has been waiting for it."""
+        oldest = next(self._log.writing, None)
+        return max(0.0, time.time() - oldest.received_ms / 1000) if oldest is not None else 0.0
+
     async def accept(self, envelopes: Sequence[Envelope]) -> None:
         """Acknowledge events: all of them, or none.
 

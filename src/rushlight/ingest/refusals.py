@@ -9,10 +9,16 @@ from collections.abc import Sequence
 import msgspec
 
 from rushlight.errors import Rejected, Unavailable
+from rushlight.ingest.admission import TurnedAway
 from rushlight.ingest.limits import MAX_BODY_BYTES, TooLarge
 from rushlight.ingest.request import Answer, UnknownMediaType
 
 CORS = (b"access-control-allow-origin", b"*")
+# Pages may read when to come again.
+EXPOSED = (
+    b"access-control-expose-headers",
+    b"retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset",
+)
 COMMON = ((b"content-type", b"application/json"), CORS)
 
 
@@ -55,7 +61,12 @@ def unavailable(error: Unavailable) -> Refused:
     """No room, or something is away; to be tried again."""
     # Spread out: those who were refused together should not come back together.
     seconds = math.ceil(error.retry_after_seconds * random.uniform(1, 2))
-    return Refused(503, error.reason, code="unavailable", headers=[(b"retry-after", b"%d" % seconds)])
+    return Refused(503, error.reason, code="unavailable", headers=[EXPOSED, (b"retry-after", b"%d" % seconds)])
+
+
+def turned_away(away: TurnedAway) -> Refused:
+    """Beyond a quota, or more than is taken; to be tried again."""
+    return Refused(away.status, away.reason, code=away.code, headers=[EXPOSED, *away.headers])
 
 
 def complete(answer: Answer) -> Answer:

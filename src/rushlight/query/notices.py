@@ -48,7 +48,9 @@ async def latest(database: Database, shop: str, limit: int, session: Any = None)
 
 
 async def shop_of_secret_key(database: Database, key: str) -> str | None:
-    """The shop whose secret key this is, or None. Keys are kept only as their SHA-256."""
+    """The shop whose secret key this is, or None. Keys are kept only as their SHA-256, and may have an end."""
     digest = sha256(key.encode("utf-8", "replace")).hexdigest()
-    found = await database.keys.find_one({"_id": digest, "kind": "secret"}, {"shop": 1})
-    return str(found["shop"]) if found else None
+    found = await database.keys.find_one({"_id": digest, "kind": "secret"}, {"shop": 1, "expiresAt": 1})
+    if found is None or ("expiresAt" in found and found["expiresAt"] <= now()):
+        return None
+    return str(found["shop"])

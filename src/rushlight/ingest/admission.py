@@ -1,0 +1,298 @@
+"""Who is let in when not everybody can be: quotas of keys, one limit for the process, views out before carts and money.
+
+Three things are watched: what a key may send a second (429 beyond it), what the process may take a second, and how long
+the oldest request has waited for the disk (503 beyond either). A request is looked at twice: before its body is read,
+by what its key and route could hold at best, and when it is decoded, by what it does hold. All or nothing of a request
+is taken: its sender repeats it whole.
+
+The limit of the process is a bucket of one second. Below a mark near its top each key is held to its share (the limit
+divided by the keys of the last seconds), so that one that floods waits for itself; what others leave lies above it. In
+the share, in the whole and in what is left, views must leave room for carts and these for money. Money has a tenth of
+the limit for itself beside that.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rushlight.errors import Unavailable
+from rushlight.ingest.keys import Key
+from rushlight.ingest.log.priority import BEHAVIOUR, MONEY, VIEW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rushlight.metrics import Exposition
+
+CLASSES = {VIEW: "views", BEHAVIOUR: "behaviour", MONEY: "money"}
+# What is reported by these routes is a view, whatever the body says.
+VIEW_ROUTES = frozenset({"/v1/page", "/v1/p", "/v1/screen"})
+# How full a bucket must be for each class, and how full the whole for what is beyond a key's share.
+FLOORS = {VIEW: 0.5, BEHAVIOUR: 0.25, MONEY: 0.0}
+SPARE = {VIEW: 0.9, BEHAVIOUR: 0.8, MONEY: 0.7}
+MONEY_RESERVE = 0.1
+BURST_SECONDS = 1.0
+# A batch may take a bucket below zero, but no further than what it earns in this time.
+MAX_DEBT_SECONDS = 10.0
+ACTIVE_SECONDS = 2.0
+COUNT_SECONDS = 0.5
+FORGET_SECONDS = 60.0
+# How long the oldest request may have waited for the disk, and how many may wait, by what is at the door.
+MAX_AGE_SECONDS = {VIEW: 2.0, BEHAVIOUR: 5.0, MONEY: 15.0}
+MAX_WAITING = {VIEW: 2000, BEHAVIOUR: 3000, MONEY: 4000}
+MAX_READING_BYTES = 64 << 20
+RETRY_SECONDS = {VIEW: 4.0, BEHAVIOUR: 2.0, MONEY: 1.0}
+
+
+class TurnedAway(Unavailable):
+    """Not now: 429 for a key beyond its quota, else 503. ``headers`` say when to come again.
+
+    Attributes:
+        status: of the answer. code: ``quota`` or ``overload``. kind: ``views``, ``behaviour`` or ``money``.
+    """
+
+    def __init__(self, status: int, code: str, kind: str, reason: str, seconds: float, quota: Quota | None) -> None:
+        super().__init__(reason, retry_after_seconds=seconds)
+        self.status = status
+        self.code = code
+        self.kind = kind
+        # Spread out: those who were refused together should not come back together.
+        self.headers = [(b"retry-after", b"%d" % math.ceil(seconds * random.uniform(1, 2)))]
+        if quota is not None:
+            self.headers += quota.headers()
+
+
+class Bucket:
+    """Tokens that come at a rate, up to a second's worth."""
+
+    __slots__ = ("at", "level", "rate", "size")
+
+    def __init__(self, rate: float, now: float) -> None:
+        self.rate = rate
+        self.size = max(1.0, rate * BURST_SECONDS)
+        self.level = self.size
+        self.at = now
+
+    def refill(self, now: float) -> float:
+        """What there is now."""
+        level = self.level + (now - self.at) * self.rate
+        self.at = now
+        self.level = level = min(level, self.size)
+        return level
+
+    def take(self, tokens: float) -> None:
+        """Spend, if need be what will come only later."""
+        self.level = max(self.level - tokens, -self.rate * MAX_DEBT_SECONDS)
+
+    def change_rate(self, rate: float) -> None:
+        """Another rate from now on; what there was stays in proportion."""
+        size = max(1.0, rate * BURST_SECONDS)
+        self.level *= size / self.size
+        self.rate, self.size = rate, size
+
+
+class Quota(Bucket):
+    """What one key may send."""
+
+    __slots__ = ()
+
+    @property
+    def seconds(self) -> float:
+        """Until it may send again."""
+        return max(0.0, (1.0 - self.level) / self.rate)
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """How it stands, as many clients read it."""
+        return [
+            (b"x-ratelimit-limit", b"%d" % self.rate),
+            (b"x-ratelimit-remaining", b"%d" % max(0, int(self.level))),
+            (b"x-ratelimit-reset", b"%d" % math.ceil(self.seconds)),
+        ]
+
+
+class _Account:
+    """What one key has had lately."""
+
+    __slots__ = ("quota", "seen", "share")
+
+    def __init__(self, now: float) -> None:
+        self.seen = now
+        self.quota: Quota | None = None
+        self.share: Bucket | None = None
+
+
+class Admission:
+    """The door of one process.
+
+    Args:
+        events_per_second: what this process takes; None: as much as it can.
+        key_events_per_second: what a key without a limit of its own may send; None: as much as it likes.
+        age_seconds: how long the oldest request has been waiting for the disk.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        events_per_second: int | None = None,
+        key_events_per_second: int | None = None,
+        age_seconds: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._age_seconds = age_seconds
+        self._clock = clock
+        self._default_quota = key_events_per_second
+        self._whole: Bucket | None = None
+        self._reserve: Bucket | None = None
+        if events_per_second is not None:
+            self._whole = Bucket(events_per_second, clock())
+            self._reserve = Bucket(events_per_second * MONEY_RESERVE, clock())
+        self._accounts: dict[str, _Account] = {}
+        self._counted_at = -math.inf
+        self._share_rate = float(events_per_second or 0)
+        self._reading_bytes = 0
+        self._refused: dict[tuple[str, str], int] = {}
+        self.waiting = 0
+
+    def enter(self, key: Key, path: str) -> None:
+        """Look at a request whose body is not read yet.
+
+        Raises:
+            TurnedAway: whatever it holds, it would be.
+        """
+        best = VIEW if path in VIEW_ROUTES else MONEY if key.kind == "secret" else BEHAVIOUR
+        if self.waiting >= MAX_WAITING[best] or self._age_seconds() > MAX_AGE_SECONDS[best]:
+            raise self._overload(best, "too many events are waiting for the disk")
+        if self._limited(key) and not self._at_ease(key, best):
+            self._weigh(self._account(key), best, 1, spend=False)
+
+    def admit(self, key: Key, events: int, priority: int) -> None:
+        """Let a decoded request in, or not.
+
+        Args:
+            events: how many it holds. priority: the highest among them, as in `rushlight.ingest.log.priority`.
+
+        Raises:
+            TurnedAway: there is no room for it now.
+        """
+        if self.waiting >= MAX_WAITING[priority] or self._age_seconds() > MAX_AGE_SECONDS[priority]:
+            raise self._overload(priority, "too many events are waiting for the disk", events)
+        if self._limited(key):
+            self._weigh(self._account(key), priority, max(1, events), spend=True)
+
+    def charge(self, key: Key) -> None:
+        """A request that could not be read costs its key one event."""
+        if key.limit is not None or self._default_quota is not None:
+            quota = self._account(key).quota
+            if quota is not None:
+                quota.take(1)
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[int], None]]:
+        """Counts the bytes of a body that comes in parts, for as long as the block runs."""
+        held = 0
+
+        def add(size: int) -> None:
+            nonlocal held
+            held += size
+            self._reading_bytes += size
+            if self._reading_bytes > MAX_READING_BYTES:
+                raise self._overload(BEHAVIOUR, "too many large bodies are on their way")
+
+        try:
+            yield add
+        finally:
+            self._reading_bytes -= held
+
+    def collect(self, exposition: Exposition) -> None:
+        """Add what was refused."""
+        for (reason, kind), count in sorted(self._refused.items()):
+            exposition.add("rushlight_ingest_turned_away_total", count, reason=reason, kind=kind)
+        exposition.add("rushlight_ingest_waiting_requests", self.waiting)
+
+    def _limited(self, key: Key) -> bool:
+        return self._whole is not None or key.limit is not None or self._default_quota is not None
+
+    def _at_ease(self, key: Key, priority: int) -> bool:
+        """Whether there was more than enough when it was looked at last; there is no less now."""
+        account, whole = self._accounts.get(key.prefix), self._whole
+        if account is None or (whole is not None and whole.level < SPARE[priority] * whole.size):
+            return False
+        return account.quota is None or account.quota.level > 0
+
+    def _account(self, key: Key) -> _Account:
+        now = self._clock()
+        account = self._accounts.get(key.prefix)
+        if account is None:
+            account = self._accounts[key.prefix] = _Account(now)
+            self._counted_at = -math.inf
+        account.seen = now
+        limit = key.limit or self._default_quota
+        if limit is None:
+            account.quota = None
+        elif account.quota is None or account.quota.rate != limit:
+            account.quota = Quota(limit, now)
+        if self._whole is not None:
+            if now - self._counted_at >= COUNT_SECONDS:
+                self._count_keys(now)
+            if account.share is None:
+                account.share = Bucket(self._share_rate, now)
+            elif account.share.rate != self._share_rate:
+                account.share.refill(now)
+                account.share.change_rate(self._share_rate)
+        return account
+
+    def _count_keys(self, now: float) -> None:
+        self._counted_at = now
+        active = 0
+        for prefix, account in list(self._accounts.items()):
+            idle = now - account.seen
+            active += idle <= ACTIVE_SECONDS
+            if idle > FORGET_SECONDS:
+                del self._accounts[prefix]
+        if self._whole is not None:
+            self._share_rate = self._whole.rate / max(1, active)
+
+    def _weigh(self, account: _Account, priority: int, events: int, *, spend: bool) -> None:
+        now = account.seen
+        quota, whole, share = account.quota, self._whole, account.share
+        if quota is not None and quota.refill(now) <= 0:
+            seconds = max(1.0, quota.seconds)
+            reason = f"this key may send {quota.rate:g} events a second"
+            self._note("quota", priority, events)
+            raise TurnedAway(429, "quota", CLASSES[priority], reason, seconds, quota)
+        if whole is not None and share is not None:
+            level, own = whole.refill(now), share.refill(now)
+            floor = FLOORS[priority]
+            if level < SPARE[priority] * whole.size:
+                if level > floor * whole.size and own > floor * share.size:
+                    if spend:
+                        share.take(events)
+                elif not self._reserved(priority, events, now, spend=spend):
+                    raise self._overload(priority, "more events come than are taken here at once", events)
+            if spend:
+                whole.take(events)
+        if spend and quota is not None:
+            quota.take(events)
+
+    def _reserved(self, priority: int, events: int, now: float, *, spend: bool) -> bool:
+        """Whether this is money and its own room has some left."""
+        reserve = self._reserve
+        if priority != MONEY or reserve is None or reserve.refill(now) <= 0:
+            return False
+        if spend:
+            reserve.take(events)
+        return True
+
+    def _overload(self, priority: int, reason: str, events: int = 1) -> TurnedAway:
+        self._note("overload", priority, events)
+        return TurnedAway(503, "overload", CLASSES[priority], reason, RETRY_SECONDS[priority], None)
+
+    def _note(self, reason: str, priority: int, events: int) -> None:
+        what = (reason, CLASSES[priority])
+        self._refused[what] = self._refused.get(what, 0) + events

@@ -15,7 +15,6 @@ import os
 import re
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE_PORT = 8000
@@ -82,19 +83,6 @@ def printed(expected: list[str], output: str) -> bool:
     squeezed = "\n".join(" ".join(line.split()) for line in output.splitlines())
     wanted = r"\s*\n\s*".join(map(pattern, expected))
     return re.search(wanted, squeezed, re.DOTALL) is not None
-
-
-def free_ports() -> int:
-    """Returns a port that is free and whose next one is free too."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 def on_ports(text: str, port: int) -> str:
@@ -217,7 +205,7 @@ def checkout(folder: Path) -> Path:
 
 def execute(page: str, folder: Path) -> int:
     """Runs every command of the page in a folder like this checkout; returns how many ran; raises PageError."""
-    port = free_ports()
+    port = free_ports(2)
     folder = checkout(folder)
     environment = {
         **os.environ,

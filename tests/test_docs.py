@@ -61,6 +61,6 @@ def _blocks(database: str) -> list[str]:
 async def _await_stored(settings: Settings, names: set[str]) -> None:
     with pymongo.MongoClient[dict[str, Any]](settings.mongo_url) as client:
         journal = client[settings.database]["journal"]
-        async with asyncio.timeout(30):
-            while set(journal.distinct("eventName")) < names:  # noqa: ASYNC110 - the journal calls nobody
+        async with asyncio.timeout(90):
+            while not names <= set(journal.distinct("eventName")):  # noqa: ASYNC110 - the journal calls nobody
                 await asyncio.sleep(0.1)

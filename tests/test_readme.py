@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.console import PageError, Service, Step, execute, free_ports, printed, steps
+from tests.console import PageError, Service, Step, execute, printed, steps
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -17,7 +17,7 @@ import rushlight
 BOARD = Path(rushlight.__file__).parent / "static" / "board"
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 HEARTBEAT_SECONDS = 0.3
-CALL_SECONDS = 10.0
+CALL_SECONDS = 60.0
 NAMESPACE = "/live"
 
 Figures = dict[str, Any]
@@ -103,7 +103,7 @@ class Gateway:
     def skip(self, **changes: Any) -> None:
         """Change figures in a frame that no viewer gets."""
         self.figures |= changes
-        self._versions = {sid: version + 1 for sid, version in self._versions.items()}
+        self._call(self._miss())
 
     def drop_viewers(self) -> None:
         """Close every connection and refuse new ones until `welcome_viewers`."""
@@ -139,6 +139,10 @@ class Gateway:
         self._heart.cancel()
         await self._sio.shutdown()
         await self._runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _prepare(self, _request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Content-Security-Policy"] = POLICY
@@ -162,6 +166,10 @@ class Gateway:
     async def _snapshot(self, sid: str, version: int) -> None:
         self._versions[sid] = version
         await self._emit(sid, self._frame(version, self.figures) | {"snapshot": True})
+
+    async def _miss(self) -> None:
+        """Count a frame for every viewer and send it to none; between two broadcasts, not in the midst of one."""
+        self._versions = {sid: version + 1 for sid, version in self._versions.items()}
 
     async def _broadcast(self, changes: Figures) -> None:
         for sid in list(self._versions):

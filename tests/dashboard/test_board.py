@@ -14,7 +14,8 @@ from tests.dashboard.gateway import BOARD, Gateway, counts, ledger, moment, sale
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +144,10 @@ def test_lost_connection(page: Page, gateway: Gateway) -> None:
     gateway.drop_viewers()
     expect(page.locator("#announce")).to_have_text("No connection")
     expect(page.locator(".tile.stale")).to_have_count(page.locator(".tile").count())
-    expect(page.locator(".sales .badge")).to_have_text(re.compile(r"stale [2-9]\.\d s"))
+    expect(page.locator(".sales .badge")).to_have_text(re.compile(r"stale ([2-9]|\d\d+)\.\d s"))
     gateway.figures["visitors"] = 77
     gateway.welcome_viewers()
-    expect(page.locator("#visitors")).to_have_text("77", timeout=20_000)
+    expect(page.locator("#visitors")).to_have_text("77")
     expect(page.locator(".tile.stale")).to_have_count(0)
 
 

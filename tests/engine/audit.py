@@ -19,7 +19,7 @@ from rushlight.store.outstanding import SOME_ENTRY
 from tests.projections import oracle
 from tests.projections.folding import fold
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 KINDS = {"money": "hdpc", "behaviour": "fp"}
 
 

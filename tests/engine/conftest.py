@@ -23,6 +23,12 @@ def brisk(kept_settings: Settings) -> Settings:
     return msgspec.structs.replace(kept_settings, lease_ttl_seconds=1.0)
 
 
+@pytest.fixture
+def calm(brisk: Settings) -> Settings:
+    """The same with long leases, for tests in which no lease may be lost because a machine stands still a moment."""
+    return msgspec.structs.replace(brisk, lease_ttl_seconds=30.0)
+
+
 @pytest_asyncio.fixture
 async def database(brisk: Settings) -> AsyncIterator[Database]:
     """Opened for this test, with all collections and indexes."""

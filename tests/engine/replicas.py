@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from pymongo.read_concern import ReadConcern
 
 from rushlight.local import binaries
 from rushlight.local.process import Child, spawn
+from tests.ports import free_ports
 
 ELECTION_TIMEOUT_MS = 1500
 START_SECONDS = 60.0
@@ -26,7 +26,8 @@ class Replicas:
 
     def __init__(self, data: Path) -> None:
         self._data = data
-        self.ports = [_free_port() for _ in range(3)]
+        first = free_ports(3)
+        self.ports = [first, first + 1, first + 2]
         self._nodes: dict[int, Child] = {}
 
     @property
@@ -132,10 +133,3 @@ def replicas(data: Path) -> Iterator[Replicas]:
         yield some
     finally:
         some.end()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -42,7 +42,7 @@ def damaged(partition: int) -> list[dict[str, Any]]:
 
 
 async def test_entries_that_are_none(
-    database: Database, brisk: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    database: Database, calm: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Good orders are settled from the outboxes beside them, under the same owners; what has a number is parked in
     sight, what has none is told of, once.
@@ -51,7 +51,7 @@ async def test_entries_that_are_none(
     await database.orders.insert_many([order for p in range(8) for order in damaged(p)])
     shop = Shop(database, None, seed=5)
     with caplog.at_level(logging.ERROR, logger=outbox.__name__):
-        async with working(brisk):
+        async with working(calm):
             await shop.place(12)
 
             async def all_ended() -> bool:

@@ -479,11 +479,11 @@ class _Clumsy(_Careless):
 
 @pytest.mark.parametrize("faulty", [_Careless, _Clumsy])
 async def test_keys_that_are_wrong_stop_a_new_projection_and_nobody_else(
-    database: Database, appender: Appender, brisk: Settings, faulty: type[Projection]
+    database: Database, appender: Appender, calm: Settings, faulty: type[Projection]
 ) -> None:
     """The partitions stay with their owners, and what comes goes into the other figures."""
-    shop = await _history(database, appender, brisk, seed=57)
-    async with working(brisk, *OURS, faulty()):
+    shop = await _history(database, appender, calm, seed=57)
+    async with working(calm, *OURS, faulty()):
         await eventually(lambda: _has_stopped(Generations(database), faulty.name, 1))
         epochs = await database.leases.distinct("epoch", {"owner": {"$ne": None}})
         for _ in range(3):

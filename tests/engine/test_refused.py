@@ -24,7 +24,7 @@ from rushlight.store.database import Database
 from rushlight.store.generations import Generations
 from rushlight.store.positions import Position, Positions
 from tests.engine.audit import eventually
-from tests.engine.shop import Shop
+from tests.engine.shop import Shop, appended
 from tests.engine.test_generations import OURS, working
 
 
@@ -137,7 +137,7 @@ async def test_a_fold_that_refuses_everything(
         visitors = [name for n in range(2000) if partition_of("default", name := f"v-{n}", 8) == 3]
         events = [shop.seen(visitor) for visitor in visitors]
         shop.acknowledged += events
-        await asyncio.gather(*(appender.append(3, encode(event)) for event in events))
+        await asyncio.gather(*(appended(appender, 3, encode(event)) for event in events))
 
         async def parked() -> bool:
             return await database.outcomes.count_documents({"kind": "parked"}) == len(events)

@@ -26,6 +26,7 @@ from rushlight.store.journal import Journal
 from rushlight.store.leases import Leases
 from rushlight.store.positions import Position, Positions
 from tests.engine.failing import failing
+from tests.engine.shop import appended
 from tests.faults.model import PARTITIONS, Model
 
 Patch = pytest.MonkeyPatch
@@ -295,7 +296,7 @@ async def crowded(model: Model) -> list[str]:
     assert model.intake is not None
     events = [model.shop.seen("v-1") for _ in range(150)]
     for event in events:
-        await model.appender.append(partition_of(event.shop, event.aggregate_id, PARTITIONS), encode(event))
+        await appended(model.appender, partition_of(event.shop, event.aggregate_id, PARTITIONS), encode(event))
     model.shop.acknowledged += events
     await model.step()
     return await model.wrong()

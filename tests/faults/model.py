@@ -31,10 +31,10 @@ from rushlight.store.database import Database
 from rushlight.store.positions import Position
 from rushlight.store.recount import verify
 from tests.engine.audit import audit, consistent
-from tests.engine.shop import Shop
+from tests.engine.shop import Shop, appended
 
 PARTITIONS = 8
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 # Places where the owner of a partition may die in this process; the others belong to other tasks.
 MORTAL = (
     "batch.sorted",
@@ -152,7 +152,7 @@ class Model:
         """The latest events once more, in the reverse order."""
         for event in reversed(self.shop.acknowledged[-count:]):
             place = partition_of(event.shop, event.aggregate_id, PARTITIONS)
-            await self.appender.append(place, encode(event))
+            await appended(self.appender, place, encode(event))
 
     async def wipe(self) -> None:
         """FLUSHALL."""

@@ -135,7 +135,7 @@ async def _slow(some: Workers, database: Database) -> None:
             slow.signal(signal.SIGSTOP)
             await asyncio.sleep(0.2)
             slow.signal(signal.SIGCONT)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
     finally:
         slow.signal(signal.SIGCONT)
     assert await owned(database) == before

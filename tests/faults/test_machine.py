@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -25,9 +24,10 @@ from tests.faults.shoppers import _cloud, _event, _headers
 from tests.faults.trial import trial
 from tests.faults.watcher import Watcher
 from tests.faults.world import World, until
+from tests.ports import free_ports
 
 BUSY_SECONDS = 1.5
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 VIEWERS = 60
 ROUNDS = 1
 PADDING = "x" * 2000
@@ -37,8 +37,7 @@ PADDING = "x" * 2000
 def another_valkey(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
     """A Valkey on a port of its own whose writes beyond a file limit are refused instead of deadly; address and pid."""
     folder.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_ports()
     command = [str(binaries.valkey_server()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     command += ["--save", "", "--appendonly", "yes", "--enable-debug-command", "local", *options]
     with (folder / "log").open("wb") as log:

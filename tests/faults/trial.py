@@ -25,7 +25,7 @@ from tests.faults.told import Figures, Told
 from tests.faults.watcher import Watcher
 from tests.faults.world import POLL_SECONDS, World, rss_bytes, span
 
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 120.0
 LOOKS = 3
 AUDIT_EVERY_SECONDS = 1.0
 MAX_RSS_BYTES = 700 << 20

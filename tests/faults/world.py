@@ -26,6 +26,7 @@ from rushlight.settings import Settings
 from tests.conftest import Launched
 from tests.faults.network import Network
 from tests.faults.shoppers import Doors
+from tests.ports import free_ports
 
 SERVERS = ("valkey", "mongod")
 PATIENCE_SECONDS = 90.0
@@ -67,7 +68,8 @@ class World:
         sockets = {"valkey": _path_of(self.servers.redis_url), "mongod": _path_of(self.servers.mongo_url)}
         self.network = Network({link: sockets[server] for link, server in LINKS.items()})
         self.parts: dict[str, Instance] = {"servers": self.servers}
-        self._start(dict.fromkeys(ROLES, 0))
+        # Theirs for life: they come back there after they were killed and stopped.
+        self._start({"web": free_ports(2), "orders": free_ports(2), "workers": 0})
         self.day = datetime.now(UTC).date()
         self.settings = Settings(
             data=str(base / "direct"), redis_url=self.servers.redis_url, mongo_url=self.servers.mongo_url

@@ -19,7 +19,7 @@ from rushlight.local import Instance, Report, joined, read, running, stopped_by_
 from rushlight.local.records import identity
 from rushlight.settings import Settings
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 ALL_ROLES = ("web", "worker", "orders")
 
 
@@ -189,10 +189,10 @@ async def test_commands_join_the_running_instance(settings: Settings) -> None:
 
 async def test_commands_started_together_share_one_instance(settings: Settings) -> None:
     """Of two commands that start at the same moment one runs the instance and the other works on it."""
+    both = asyncio.Barrier(2)
 
     async def command() -> Instance:
-        async with joined(settings) as instance:
-            await asyncio.sleep(1.0)
+        async with joined(settings) as instance, asyncio.timeout(PATIENCE_SECONDS), both:
             return instance
 
     first, second = await asyncio.gather(command(), command())

@@ -25,8 +25,9 @@ from rushlight.local import Instance, binaries, causes, check, layout, ports, ru
 from rushlight.local.process import Child, spawn
 from rushlight.settings import ENV_WHOLE, Settings
 from tests.conftest import Launch
+from tests.ports import free_ports
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 @pytest.fixture
@@ -215,8 +216,7 @@ def test_unsupported_platform(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_unreachable_servers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL behind which nobody answers is named, without its password."""
     monkeypatch.setattr(check, "REACH_SECONDS", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_ports()
     with pytest.raises(Unavailable) as lost:
         check.check_redis(f"redis://:secret@127.0.0.1:{port}")
     assert str(lost.value) == (

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +19,9 @@ from rushlight.settings import ENV_WHOLE, Settings
 from rushlight.store.database import Database
 from tests.conftest import Launch
 from tests.engine.audit import eventually
+from tests.ports import free_ports
 
 ORDER = {"currency": "USD", "lines": [{"productId": "p", "quantity": 1, "unitPrice": "2.00"}]}
-
-
-def free_port() -> int:
-    """A port that nobody has at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def free_ports() -> int:
-    """The first of two ports that nobody has at the moment."""
-    while True:
-        first = free_port()
-        with suppress(OSError), socket.create_server(("127.0.0.1", first + 1)):
-            return first
 
 
 async def ready(url: str) -> tuple[int, dict[str, Any]]:
@@ -62,7 +46,7 @@ def says(url: str, status: int, state: str, reason: str = "") -> Callable[[], Aw
 @pytest.mark.timeout(240)
 async def test_servers_that_hang(own_servers: Instance, launch: Launch, tmp_path: Path) -> None:
     """Redis away: degraded, and orders are taken; MongoDB away: unready; both back: ready, by themselves."""
-    status = free_ports()
+    status = free_ports(2)
     settings = msgspec.structs.replace(
         own_servers.settings, data=str(tmp_path / "roles"), port=0, workers=2, status_port=status, lease_ttl_seconds=2.0
     )
@@ -137,7 +121,7 @@ async def test_a_log_that_fills(settings: Settings, launch: Launch) -> None:
 
 async def test_a_relay(settings: Settings, tmp_path: Path) -> None:
     """A relay answers on its own port."""
-    port = free_port()
+    port = free_ports()
     relaying = msgspec.structs.replace(
         settings, orders_mongo_url=settings.mongo_url, relay_from=f"{settings.database}.shop", status_port=port
     )

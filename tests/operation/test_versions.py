@@ -15,7 +15,7 @@ from rushlight.settings import Settings
 from rushlight.store.database import Database
 from tests.engine.audit import eventually, settled
 from tests.engine.conftest import working
-from tests.engine.shop import Shop
+from tests.engine.shop import Shop, appended
 
 FUTURE = {"since": "9.0", "list": [1, {"deep": True}]}
 
@@ -72,7 +72,7 @@ async def test_events_of_the_future_are_kept(settings: Settings) -> None:
             for event in (plain, unknown, newer, later):
                 raw: dict[str, Any] = msgspec.json.decode(encode(event))
                 data = msgspec.json.encode({**raw, "future": FUTURE})
-                await appender.append(partition_of(event.shop, event.aggregate_id, settings.partitions), data)
+                await appended(appender, partition_of(event.shop, event.aggregate_id, settings.partitions), data)
 
             async def all_ended() -> bool:
                 return await database.journal.count_documents({}) + await database.outcomes.count_documents({}) == 4

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
+import pytest
 import uvicorn
 from pymongo import MongoClient
 
 from rushlight.one_write import OneWrite
+from rushlight.orders import group_commit, service
 from rushlight.orders.app import build
 from rushlight.settings import Settings
 
@@ -110,6 +112,12 @@ async def insisted(ask: Callable[[], Awaitable[Reply]], seconds: float = INSIST_
             assert float(answer.headers["retry-after"]) > 0
             await asyncio.sleep(0.1)
     return answer
+
+
+def with_deadline(patch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let order services in this process answer within so many seconds, whatever became of the request."""
+    for module in (group_commit, service):
+        patch.setattr(module, "DEADLINE_SECONDS", seconds)
 
 
 def order(**fields: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -24,9 +23,11 @@ from rushlight.orders.group_commit import GroupCommit
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 from tests.engine.wire import wire
-from tests.orders.client import Shop, insisted, serving
+from tests.orders.client import Shop, insisted, serving, with_deadline
+from tests.ports import free_ports
 
 START_SECONDS = 60.0
+HASTY_SECONDS = 0.5
 Client = MongoClient[dict[str, Any]]
 
 
@@ -35,8 +36,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A MongoDB that fails on request; its URL."""
     folder = tmp_path_factory.mktemp("failing")
     (folder / "db").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_ports()
     command = [str(binaries.mongod()), "--dbpath", str(folder / "db"), "--port", str(port), "--bind_ip", "127.0.0.1"]
     command += ["--replSet", "failing", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
     command += ["--setParameter", "enableTestCommands=1", "--setParameter", "diagnosticDataCollectionEnabled=false"]
@@ -64,7 +64,7 @@ def _initiate(port: int, folder: Path) -> None:
 
 
 @pytest.fixture
-async def shop(failing: str, request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
+async def shop(failing: str, request: pytest.FixtureRequest, patient: None) -> AsyncIterator[Shop]:
     """An order service on the failing MongoDB, without Redis."""
     name = f"test_{abs(hash(request.node.name))}"
     async with serving(Settings(mongo_url=failing, database=name)) as running:
@@ -107,12 +107,13 @@ async def test_a_foreign_duplicate_is_told_from_ones_own(shop: Shop) -> None:
     assert shop.stored("taken")["country"] == "DE"
 
 
-async def test_a_result_that_stays_unknown_says_so(shop: Shop) -> None:
+async def test_a_result_that_stays_unknown_says_so(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the deadline passes the answer is 503 with the code unknown_outcome; the key finds the order afterwards."""
+    with_deadline(monkeypatch, HASTY_SECONDS)
     with fault(shop, 10**6, failCommands=["insert"], **STORED_BUT_FAILED):
         answer = await shop.place(key="k")
     assert (answer.status, answer.error["code"]) == (503, "unknown_outcome")
-    again = await shop.place(key="k")
+    again = await insisted(partial(shop.place, key="k"))
     assert (again.status, again.replayed, len(shop.documents())) == (201, True, 1)
 
 
@@ -148,8 +149,9 @@ async def test_what_nobody_hears_of_is_done_once(failing: str, settings: Setting
         assert {(order["paid"], order["refunded"]) for order in stored} == {(0, 0), (2000, 2000)}
 
 
-async def test_what_comes_late_is_done_once(shop: Shop) -> None:
+async def test_what_comes_late_is_done_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes that are done after their answer was 503 are found by a repeat, or find that it was quicker."""
+    with_deadline(monkeypatch, HASTY_SECONDS)
     slow = {"blockConnection": True, "blockTimeMS": 2500}
     with fault(shop, 1, failCommands=["insert"], **slow):
         late = await shop.place(key="k", orderId="o")

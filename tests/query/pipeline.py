@@ -13,6 +13,7 @@ from rushlight.events.ids import partition_of
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 from rushlight.store.journal import Journal
+from tests.engine.shop import appended
 from tests.query.eventually import eventually
 
 
@@ -26,11 +27,11 @@ class Pipeline:
 
     async def send(self, events: Sequence[Envelope]) -> None:
         """Append the events and wait until each has its terminal record."""
-        appended = [
-            self._appender.append(partition_of(event.shop, event.aggregate_id, self._partitions), encode(event))
+        sent = [
+            appended(self._appender, partition_of(event.shop, event.aggregate_id, self._partitions), encode(event))
             for event in events
         ]
-        await asyncio.gather(*appended)
+        await asyncio.gather(*sent)
         origins = [(event.id, event.origin) for event in events]
         wanted = {event.origin for event in events}
 

@@ -116,7 +116,10 @@ def same(found: Mapping[Any, Counter[str]], expected: Mapping[Any, Counter[str]]
 @example(drawn=[(1440, "USD", [("a", 1, 100, 0)], "kept", 0)], span=WHOLE, zone="Europe/Berlin", step="hour")
 @example(drawn=[(1440, "USD", [("a", 1, 100, 0)], "kept", 0)], span=WHOLE, zone="Australia/Lord_Howe", step="day")
 @hypothesis_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    derandomize=True,
 )
 @given(drawn=orders, span=spans, zone=st.sampled_from(ZONES), step=st.sampled_from(("minute", "hour", "day")))
 async def test_every_reader_sums_to_the_events(

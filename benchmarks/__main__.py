@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import (
-    bodies,
     crash,
     footprint,
     ingest,
@@ -54,27 +53,28 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _order(data: Path, options: argparse.Namespace) -> Path:
     connections = _numbers(options.connections)
     orders = load.Orders(options.visitors, options.idempotency_keys)
-    return order.run(data, order.Plan(options.rounds, options.seconds, connections, orders))
+    return order.run(data, order.Plan(options.rounds, options.seconds or order.Plan().seconds, connections, orders))
 
 
 def _ingest(data: Path, options: argparse.Namespace) -> Path:
-    connections, sizes = _numbers(options.ingest_connections), _numbers(options.sizes)
-    systems = tuple(name.strip() for name in options.systems.split(";"))
     plan = ingest.Plan(
         options.rounds,
-        options.seconds,
-        connections,
-        sizes,
-        options.format,
+        options.seconds or ingest.Plan().seconds,
+        _numbers(options.ingest_connections),
+        _loads(options),
         options.key,
-        systems,
+        tuple(name.strip() for name in options.systems.split(";")),
         options.step_events,
     )
     return ingest.run(data, plan)
 
 
 def _steps(data: Path, options: argparse.Namespace) -> Path:
-    return shares.run(data, options.step_events, _numbers(options.sizes), options.format, options.key)
+    return shares.run(data, options.step_events, _loads(options), options.key)
+
+
+def _loads(options: argparse.Namespace) -> tuple[ingest.Load, ...]:
+    return tuple(ingest.Load.of(name, options.format) for name in options.sizes.split(","))
 
 
 def _overload(data: Path, options: argparse.Namespace) -> Path:
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("benchmark", nargs="?", default="all", choices=[*BENCHMARKS, "all"])
     group = parser.add_argument_group("order, ingest and outage")
     group.add_argument("--rounds", type=int, default=5, help="interleaved rounds of order and ingest")
-    group.add_argument("--seconds", type=int, default=5, help="of load in each run")
+    group.add_argument("--seconds", type=int, help="of load in each run")
     group.add_argument("--connections", default="1,16,64", help="comma-separated")
     group.add_argument("--visitors", action="store_true", help="orders name their visitor (two events an order)")
     group.add_argument("--idempotency-keys", action="store_true", help="each order has an Idempotency-Key")
@@ -135,9 +135,12 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--faults", default=",".join(redis_faults.FAULTS), help="comma-separated, of outage")
     group = parser.add_argument_group("ingest (with --rounds and --seconds) and steps")
     group.add_argument("--ingest-connections", default="16,64", help="comma-separated")
-    group.add_argument("--sizes", default="1,50", help="events a request, comma-separated")
+    sizes = ",".join(ingest.LOADS)
+    group.add_argument(
+        "--sizes", default=sizes, help="events a request, comma-separated; browser: one, as a page's SDK"
+    )
     group.add_argument("--systems", default=";".join(ingest.SYSTEMS), help="which are measured, separated by ;")
-    group.add_argument("--format", default="segment", choices=bodies.FORMATS, help="of the events on the wire")
+    group.add_argument("--format", default="segment", choices=["segment", "cloudevents"], help="of events on the wire")
     group.add_argument("--key", default="public", choices=["public", "secret"], help="Rushlight's write key")
     group.add_argument("--step-events", type=int, default=100_000, help="over how many each step is timed")
     group = parser.add_argument_group("overload (with --format)")

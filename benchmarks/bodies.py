@@ -1,4 +1,8 @@
-"""Requests with one event each, made cheaply: a pool of varied events, and an id of its own for every request."""
+"""Events as senders write them, made cheaply: a pool of varied ones, and an id of its own for each.
+
+``segment`` is what Segment's SDK for servers sends, ``browser`` what its SDK for pages does: to a short route, as plain
+text, with the key and the page's circumstances in the body.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-Format = Literal["segment", "cloudevents"]
+Format = Literal["segment", "browser", "cloudevents"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Kind = Literal["view", "cart", "order"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -19,6 +23,14 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 SHARES: dict[Kind, int] = {"view": 80, "cart": 15, "order": 5}
 POOL = 4096
 VISITORS, PRODUCTS = 20_000, 500
+QUERIES = ("", "", "", "?utm_source=newsletter&utm_medium=email&utm_campaign=autumn", "?gclid=EAIaIQobChMI")
+REFERRERS = ("", "https://www.google.com/", "https://shop.example/", "https://l.instagram.com/")
+AGENTS = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/%d.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1 (KHTML, like Gecko) Version/%d.1 Safari",
+    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/%d.0.0.0 Mobile Safari/537.36",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/%d.0",
+)
 MARK = "#id-in-sixteen-#"
 ID_DIGITS = len(MARK)
 
@@ -44,7 +56,7 @@ def requests(written: Format, write_key: str, seed: int, begin: int) -> Iterator
     mark = MARK.encode()
     pool = [
         _Template(kind, (head(written, write_key, 1, len(body)) + body).split(mark))
-        for kind, body in _bodies(written, seed)
+        for kind, body in _bodies(written, seed, write_key)
     ]
     number = begin
     while True:
@@ -53,32 +65,35 @@ def requests(written: Format, write_key: str, seed: int, begin: int) -> Iterator
             number += 1
 
 
-def bodies(written: Format, seed: int, count: int, begin: int = 0) -> list[bytes]:
+def bodies(written: Format, write_key: str, seed: int, count: int, begin: int = 0) -> list[bytes]:
     """So many bodies of events that no public key is refused for; no two are alike."""
-    pool = [body for kind, body in _bodies(written, seed) if kind != "order"]
+    pool = [body for kind, body in _bodies(written, seed, write_key) if kind != "order"]
     mark = MARK.encode()
     return [pool[n % len(pool)].replace(mark, b"%0*d" % (ID_DIGITS, begin + n)) for n in range(count)]
 
 
-def _bodies(written: Format, seed: int) -> Iterator[tuple[Kind, bytes]]:
+def _bodies(written: Format, seed: int, write_key: str) -> Iterator[tuple[Kind, bytes]]:
     chance = random.Random(seed)
     write = WRITERS[written]
     for kind in chance.choices(KINDS, [SHARES[kind] for kind in KINDS], k=POOL):
-        yield kind, msgspec.json.encode(write(chance, kind))
+        event = write(chance, kind)
+        yield kind, msgspec.json.encode(event | {"writeKey": write_key} if written == "browser" else event)
 
 
 def door(written: Format, write_key: str, size: int) -> tuple[str, dict[str, str]]:
     """Where requests of so many events go, and with which headers (lower-case names)."""
-    paths = {"segment": "/v1/track" if size == 1 else "/v1/batch", "cloudevents": "/events"}
+    if written == "browser":
+        return "/v1/t", {"host": "127.0.0.1", "content-type": "text/plain"}
     credentials = b64encode(f"{write_key}:".encode()).decode()
-    headers = {"host": "127.0.0.1", "content-type": "application/json", "authorization": f"Basic {credentials}"}
-    return paths[written], headers
+    path = "/events" if written == "cloudevents" else "/v1/track" if size == 1 else "/v1/batch"
+    return path, {"host": "127.0.0.1", "content-type": "application/json", "authorization": f"Basic {credentials}"}
 
 
 def joined(written: Format, events: Sequence[bytes]) -> bytes:
     """The body of a request with these events."""
     if len(events) == 1:
         return events[0]
+    assert written != "browser", "a page sends every event at once"
     text = b"[" + b",".join(events) + b"]"
     return b'{"batch":' + text + b"}" if written == "segment" else text
 
@@ -114,6 +129,21 @@ def _segment(chance: random.Random, kind: Kind) -> dict[str, Any]:
     return {**event, "event": name, "properties": {**item, "currency": "USD"}}
 
 
+def _browser(chance: random.Random, kind: Kind) -> dict[str, Any]:
+    event = _segment(chance, kind)
+    path, query = f"/products/p{_product(chance)}", chance.choice(QUERIES)
+    page = {"path": path, "referrer": chance.choice(REFERRERS), "search": query, "title": "A product"}
+    context = {
+        "page": {**page, "url": f"https://shop.example{path}{query}"},
+        "userAgent": chance.choice(AGENTS).replace("%d", str(chance.randint(101, 140))),
+        "locale": "en-US",
+        "timezone": "Europe/Berlin",
+        "library": {"name": "analytics.js", "version": "npm:next-1.81.0"},
+    }
+    metadata = {"bundled": ["Segment.io"], "unbundled": [], "bundledIds": []}
+    return {**event, "context": context, "userId": None, "sentAt": event["timestamp"], "_metadata": metadata}
+
+
 def _cloudevent(chance: random.Random, kind: Kind) -> dict[str, Any]:
     product = _product(chance)
     item = {"productId": f"p{product}", "name": f"Product number {product}", "quantity": chance.randint(1, 3)}
@@ -140,5 +170,6 @@ def _now() -> str:
 
 WRITERS: dict[Format, Callable[[random.Random, Kind], dict[str, Any]]] = {
     "segment": _segment,
+    "browser": _browser,
     "cloudevents": _cloudevent,
 }

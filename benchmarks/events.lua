@@ -1,5 +1,6 @@
 -- Posts events of shoppers, no two alike: each has an id of its own, and names, visitors and products vary.
--- Arguments after `--`: seed, format (segment or cloudevents), events a request, write key, prefix of the ids.
+-- Arguments after `--`: seed, format (segment, browser or cloudevents), events a request, write key,
+-- the same as the credentials of Basic, prefix of the ids.
 -- A request is put together from parts made beforehand, so that making it costs next to nothing.
 -- Prints one line of JSON when done.
 
@@ -25,6 +26,35 @@ local function segment(visitor, name)
     MARK, visitor, name, at, n, title, price, math.random(1, 3))
 end
 
+local AGENTS = {
+  "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/%d.0.0.0 Safari/537.36",
+  "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/%d.1 Safari/605.1.15",
+  "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/%d.1"
+    .. " Mobile/15E148 Safari/604.1",
+  "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/%d.0.0.0 Mobile Safari/537.36",
+  "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/%d.0",
+  "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+    .. " Edg/%d.0.0.0",
+}
+local VERSIONS = 40
+local REFERRERS = { "", "https://www.google.com/", "https://shop.example/", "https://l.instagram.com/" }
+local QUERIES = { "", "", "", "?utm_source=newsletter&utm_medium=email&utm_campaign=autumn", "?gclid=EAIaIQobChMI" }
+
+-- As a page's SDK sends it: to a short route, as plain text, with the key and the page's circumstances in the body.
+local function browser(visitor, name, key)
+  local n, title, price = product(math.random(1, PRODUCTS))
+  local path, query = "/products/p" .. n, QUERIES[math.random(1, #QUERIES)]
+  return string.format(
+    '{"timestamp":"%s","integrations":{},"type":"track","event":"%s","properties":{"product_id":"p%d","name":"%s",'
+      .. '"price":%.2f,"currency":"USD","quantity":%d},"context":{"page":{"path":"%s","referrer":"%s","search":"%s",'
+      .. '"title":"%s","url":"https://shop.example%s%s"},"userAgent":"%s","locale":"en-US","timezone":"Europe/Berlin",'
+      .. '"library":{"name":"analytics.js","version":"npm:next-1.81.0"}},"messageId":"%s","userId":null,'
+      .. '"anonymousId":"v%d","writeKey":"%s","sentAt":"%s",'
+      .. '"_metadata":{"bundled":["Segment.io"],"unbundled":[],"bundledIds":[]}}',
+    at, name, n, title, price, math.random(1, 3), path, REFERRERS[math.random(1, #REFERRERS)], query, title, path,
+    query, string.format(AGENTS[math.random(1, #AGENTS)], 100 + math.random(1, VERSIONS)), MARK, visitor, key, at)
+end
+
 local function cloudevent(visitor, name)
   local n, title, price = product(math.random(1, PRODUCTS))
   return string.format(
@@ -33,12 +63,14 @@ local function cloudevent(visitor, name)
     MARK, name, at, visitor, n, title, price, math.random(1, 3))
 end
 
+local SEGMENT_NAMES = { "Product Viewed", "Product Viewed", "Product Viewed", "Product Added", "Product Viewed",
+  "Product Removed", "Product Viewed", "Product Clicked", "Product Added", "Size Guide Opened" }
+
 local FORMATS = {
   segment = {
-    event = segment, one = "/v1/track", many = "/v1/batch", open = '{"batch":[', close = "]}",
-    names = { "Product Viewed", "Product Viewed", "Product Viewed", "Product Added", "Product Viewed",
-      "Product Removed", "Product Viewed", "Product Clicked", "Product Added", "Size Guide Opened" },
+    event = segment, one = "/v1/track", many = "/v1/batch", open = '{"batch":[', close = "]}", names = SEGMENT_NAMES,
   },
+  browser = { event = browser, one = "/v1/t", names = SEGMENT_NAMES },
   cloudevents = {
     event = cloudevent, one = "/events", many = "/events", open = "[", close = "]",
     names = { "view_item", "view_item", "view_item", "add_to_cart", "view_item",
@@ -56,10 +88,10 @@ local function split(text)
   end
 end
 
-local function template(format)
+local function template(format, key)
   local events = {}
   for i = 1, size do
-    events[i] = format.event(math.random(1, VISITORS), format.names[math.random(1, #format.names)])
+    events[i] = format.event(math.random(1, VISITORS), format.names[math.random(1, #format.names)], key)
   end
   return size == 1 and events[1] or format.open .. table.concat(events, ",") .. format.close
 end
@@ -82,14 +114,14 @@ end
 function init(args)
   math.randomseed(tonumber(args[1]))
   local format = FORMATS[args[2]]
-  size, prefix = tonumber(args[3]), args[5]
+  size, prefix = tonumber(args[3]), args[6]
   local id_length = #prefix + 9
-  local headers = {
-    ["Content-Type"] = "application/json",
-    ["Authorization"] = "Basic " .. args[4],
-  }
+  local headers = { ["Content-Type"] = "text/plain" }
+  if args[2] ~= "browser" then
+    headers = { ["Content-Type"] = "application/json", ["Authorization"] = "Basic " .. args[5] }
+  end
   for i = 1, math.max(1, math.floor(POOL_EVENTS / size)) do
-    local body = template(format)
+    local body = template(format, args[4])
     -- wrk puts the length of this text into the header: it must be the length with the ids in their places.
     local whole = wrk.format("POST", size == 1 and format.one or format.many, headers,
       (body:gsub(MARK, string.rep("0", id_length))))

@@ -21,25 +21,43 @@ SCRIPT = Path(__file__).with_name("events.lua")
 BASELINES = ("nestjs-fastify", "fastify")
 WARM_UP_SECONDS = 2
 REST_SECONDS = 0.3
-SINGLE, BATCH = 1, 50
+LOADS = ("1", "browser", "50")
 HELD = "rushlight, no worker"
 SYSTEMS = ("nothing", *collectors.PEER_NAMES, HELD, "rushlight")
+
+
+class Load(NamedTuple):
+    """What is sent: so many events a request, written in a format."""
+
+    name: str
+    format: Format
+    size: int
+
+    @classmethod
+    def of(cls, name: str, written: Format) -> Load:
+        """By its name: a number of events, or ``browser``."""
+        return cls(name, "browser", 1) if name == "browser" else cls(name, written, int(name))
+
+    @property
+    def title(self) -> str:
+        """As it is called in a result."""
+        if self.format == "browser":
+            return "One event a request, as a page's SDK sends it"
+        return "One event a request" if self.size == 1 else f"{self.size} events a request"
 
 
 class Plan(msgspec.Struct, frozen=True, rename="camel"):
     """How much is measured.
 
     Attributes:
-        format: how events are written on the wire. key: the kind of Rushlight's write key, public or secret.
-        sizes: events in a request. systems: which are measured; all are started.
-        step_events: over how many the steps are timed.
+        loads: what is sent, each at every number of connections. key: of Rushlight, public or secret.
+        systems: which are measured; all are started. step_events: over how many the steps are timed.
     """
 
     rounds: int = 5
-    seconds: int = 4
+    seconds: int = 3
     connections: tuple[int, ...] = (16, 64)
-    sizes: tuple[int, ...] = (SINGLE, BATCH)
-    format: Format = "segment"
+    loads: tuple[Load, ...] = tuple(Load.of(name, "segment") for name in LOADS)
     key: str = "public"
     systems: tuple[str, ...] = SYSTEMS
     step_events: int = 100_000
@@ -69,8 +87,9 @@ class Measurement(msgspec.Struct, frozen=True, rename="camel"):
     """
 
     scenario: str
-    connections: int
+    load: str
     size: int
+    connections: int
     round: int
     run: Run
     stored: int
@@ -99,7 +118,7 @@ class Measurement(msgspec.Struct, frozen=True, rename="camel"):
         return used / max(1, self.stored) * 1000
 
 
-def measure(scenario: Scenario, connections: int, size: int, number: int, plan: Plan) -> Measurement:
+def measure(scenario: Scenario, what: Load, connections: int, number: int, plan: Plan) -> Measurement:
     """Load one scenario, then wait until everything is consumed, so that it takes nothing from the next one.
 
     Raises:
@@ -108,25 +127,26 @@ def measure(scenario: Scenario, connections: int, size: int, number: int, plan: 
     system = scenario.system
     before = system.cpu()
     with system.held() if scenario.held else contextlib.nullcontext():
-        run = send(system, connections, size, plan.seconds, number, plan)
+        run = send(system, what, connections, plan.seconds, number)
         loaded = system.cpu().since(before)
     ended = time.monotonic()
-    acknowledged = (run.requests - run.bad_status) * size
+    acknowledged = (run.requests - run.bad_status) * what.size
     stored = system.settle(acknowledged)
     settled = time.monotonic() - ended
-    if not acknowledged <= stored <= acknowledged + connections * size:
+    if not acknowledged <= stored <= acknowledged + connections * what.size:
         raise BenchmarkError(f"{scenario.name}: {acknowledged} events were acknowledged and {stored} are there")
     whole = system.cpu().since(before)
     time.sleep(REST_SECONDS)
-    return Measurement(scenario.name, connections, size, number, run, stored, loaded, whole, settled)
+    return Measurement(scenario.name, what.name, what.size, connections, number, run, stored, loaded, whole, settled)
 
 
-def send(system: Collector, connections: int, size: int, seconds: float, number: int, plan: Plan) -> Run:
+def send(system: Collector, what: Load, connections: int, seconds: float, number: int) -> Run:
     """One run of `wrk`; the same events for every system of a round, but for their ids."""
-    seed = number * 10_000 + connections * 100 + size
-    key = b64encode(f"{system.write_key}:".encode()).decode()
+    seed = number * 10_000 + connections * 100 + what.size
+    credentials = b64encode(f"{system.write_key}:".encode()).decode()
     prefix = f"{time.time_ns():x}-"
-    return load.run_script(SCRIPT, system.url, connections, seconds, [seed, plan.format, size, key, prefix], Run)
+    arguments = [seed, what.format, what.size, system.write_key, credentials, prefix]
+    return load.run_script(SCRIPT, system.url, connections, seconds, arguments, Run)
 
 
 @contextlib.contextmanager
@@ -162,15 +182,15 @@ def run(data: Path, plan: Plan) -> Path:
     """Measure every scenario in interleaved rounds, then the steps, and write the result."""
     with systems(data, plan) as (scenarios, ours, valkey):
         for scenario in scenarios:
-            for size in plan.sizes:
-                _warm_up(scenario, size, plan)
+            for what in plan.loads:
+                _warm_up(scenario, what)
         measured = list(_rounds(scenarios, plan))
-        timed = shares.time_steps(ours, valkey, plan.step_events, plan.sizes, plan.format)
+        timed = shares.time_steps(ours, valkey, plan.step_events, plan.loads)
         ledger = ours.check()
     if not ledger["agrees"]:
         raise BenchmarkError(f"the ledger is not balanced: {ledger}")
     names = [scenario.name for scenario in scenarios]
-    sections = [section(measured, names, connections, size) for size in plan.sizes for connections in plan.connections]
+    sections = [section(measured, names, what, connections) for what in plan.loads for connections in plan.connections]
     sections += [_generator_line(measured, plan), _ledger_line(ledger)]
     sections += [shares.section(timed, _cpu_us(measured, plan)), shares.how(plan.step_events)]
     raw = {"plan": plan, "runs": measured, "steps": timed, "ledger": ledger}
@@ -178,34 +198,29 @@ def run(data: Path, plan: Plan) -> Path:
     return report.write("ingest", title, sections, raw, {"peers": collectors.describe_peers()})
 
 
-def _warm_up(scenario: Scenario, size: int, plan: Plan) -> None:
-    warm = send(scenario.system, 16, size, WARM_UP_SECONDS, 0, plan)
+def _warm_up(scenario: Scenario, what: Load) -> None:
+    warm = send(scenario.system, what, 16, WARM_UP_SECONDS, 0)
     if warm.failures:
         raise BenchmarkError(f"{scenario.name}: {warm.failures} of {warm.requests} requests failed")
-    scenario.system.settle((warm.requests - warm.bad_status) * size)
+    scenario.system.settle((warm.requests - warm.bad_status) * what.size)
 
 
-def _cpu_us(measured: Sequence[Measurement], plan: Plan) -> dict[int, float]:
-    """CPU microseconds per event of Rushlight's service without a worker, by events in a request."""
-    most = max(plan.connections)
-    found = {
-        size: [
-            one.cpu_per_thousand(one.cpu.service) * 1000
-            for one in measured
-            if (one.scenario, one.connections, one.size) == (HELD, most, size)
-        ]
-        for size in plan.sizes
-    }
-    return {size: report.median(values) for size, values in found.items() if values}
+def _cpu_us(measured: Sequence[Measurement], plan: Plan) -> dict[str, float]:
+    """CPU microseconds per event of Rushlight's service without a worker, by load."""
+    found: dict[str, list[float]] = {}
+    for one in measured:
+        if (one.scenario, one.connections) == (HELD, max(plan.connections)):
+            found.setdefault(one.load, []).append(one.cpu_per_thousand(one.cpu.service) * 1000)
+    return {name: report.median(values) for name, values in found.items()}
 
 
 def _rounds(scenarios: Sequence[Scenario], plan: Plan) -> Iterator[Measurement]:
     for number in range(1, plan.rounds + 1):
-        for size in plan.sizes:
+        for what in plan.loads:
             for connections in plan.connections:
                 turn = number % len(scenarios)
                 for scenario in [*scenarios[turn:], *scenarios[:turn]]:
-                    one = measure(scenario, connections, size, number, plan)
+                    one = measure(scenario, what, connections, number, plan)
                     print(_line(one), flush=True)
                     yield one
 
@@ -213,7 +228,7 @@ def _rounds(scenarios: Sequence[Scenario], plan: Plan) -> Iterator[Measurement]:
 def _line(one: Measurement) -> str:
     failed = f"  FAILED {one.run.failures}" if one.run.failures else ""
     return (
-        f"round {one.round} · {one.size:>2} × {one.connections:>2} · {one.scenario:<21}"
+        f"round {one.round} · {one.load:>7} @{one.connections:>3} · {one.scenario:<21}"
         f"{one.events_per_second:>9,.0f} events/s  p50 {one.run.p50_us / 1000:>6.1f}  p99 {one.run.p99_us / 1000:>6.1f}"
         f" ms  CPU µs/event: service {one.cpu_per_thousand(one.cpu.service) * 1000:>5.1f}"
         f"  all {one.cpu_per_thousand(one.cpu_settled.whole) * 1000:>5.1f}"
@@ -221,9 +236,9 @@ def _line(one: Measurement) -> str:
     )
 
 
-def section(measured: Sequence[Measurement], names: Sequence[str], connections: int, size: int) -> str:
-    """The table of one number of connections and one size of request; ratios are taken within a round."""
-    here = [one for one in measured if (one.connections, one.size) == (connections, size)]
+def section(measured: Sequence[Measurement], names: Sequence[str], what: Load, connections: int) -> str:
+    """The table of one load at one number of connections; ratios are taken within a round."""
+    here = [one for one in measured if (one.load, one.connections) == (what.name, connections)]
     by_round = {(one.scenario, one.round): one for one in here}
     head = ["system", "events/s", "from–to", *(f"× {name} (from–to)" for name in BASELINES), "consumed too: events/s"]
     head += ["p50 ms", "p99 ms", "CPU s/1,000 events: service", "Redis", "all, until consumed", "failed"]
@@ -252,8 +267,7 @@ def section(measured: Sequence[Measurement], names: Sequence[str], connections: 
                 str(sum(one.run.failures for one in runs)),
             ]
         )
-    what = "One event a request" if size == SINGLE else f"{size} events a request"
-    return f"## {what}, {connections} connections\n\n" + report.table(head, rows)
+    return f"## {what.title}, {connections} connections\n\n" + report.table(head, rows)
 
 
 def _spread(ratios: Sequence[float]) -> str:
@@ -262,9 +276,9 @@ def _spread(ratios: Sequence[float]) -> str:
 
 def _generator_line(measured: Sequence[Measurement], plan: Plan) -> str:
     costs = ", ".join(
-        f"{report.median(one.run.request_ns for one in measured if one.size == size) / 1000:.1f} µs"
-        f" for a request of {size}"
-        for size in plan.sizes
+        f"{report.median(one.run.request_ns for one in measured if one.load == what.name) / 1000:.1f} µs"
+        f" for a request of {what.size}{' of the page' if what.format == 'browser' else ''}"
+        for what in plan.loads
     )
     return (
         f"Making a request costs the generator {costs} (CPU of `wrk`'s script alone, median). *Nothing* is a server "

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -16,19 +17,36 @@ from benchmarks.steps import Step
 TIMING_SECONDS = 600.0
 REST = "sockets, event loop, delivery's bookkeeping (the rest)"
 
+TITLES = {"1": "one a request", "browser": "one of a page"}
 LOADED = "*All* is what the service used under load in the same run, at the most connections, nobody consuming."
 
-Steps = Mapping[int, Sequence[Step]]
+Steps = Mapping[str, Sequence[Step]]
 
 
-def run(data: Path, events: int, sizes: Sequence[int], written: bodies.Format, key: str) -> Path:
+class What(Protocol):
+    """A load as its steps are timed: so many events a request, in a format."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def format(self) -> bodies.Format:
+        """How events are written."""
+
+    @property
+    def size(self) -> int:
+        """Events in a request."""
+
+
+def run(data: Path, events: int, loads: Sequence[What], key: str) -> Path:
     """The steps alone, against an instance that does nothing else, and the result."""
     data.mkdir(parents=True, exist_ok=True)
     valkey = collectors.Valkey(data / "peers")
     try:
         ours = collectors.Ours(data, key)
         try:
-            timed = time_steps(ours, valkey, events, sizes, written)
+            timed = time_steps(ours, valkey, events, loads)
         finally:
             ours.stop()
     finally:
@@ -37,9 +55,9 @@ def run(data: Path, events: int, sizes: Sequence[int], written: bodies.Format, k
 
 
 def time_steps(
-    ours: collectors.Ours, valkey: collectors.Valkey, events: int, sizes: Sequence[int], written: bodies.Format
-) -> dict[int, list[Step]]:
-    """Time every step in a process of its own, by events in a request.
+    ours: collectors.Ours, valkey: collectors.Valkey, events: int, loads: Sequence[What]
+) -> dict[str, list[Step]]:
+    """Time every step of every load in a process of its own.
 
     Args:
         valkey: any but the instance's own, whose streams somebody reads.
@@ -47,31 +65,30 @@ def time_steps(
     Raises:
         BenchmarkError: it failed.
     """
-    timed: dict[int, list[Step]] = {}
-    for size in sizes:
+    timed: dict[str, list[Step]] = {}
+    for what in loads:
         redis_url = f"unix://{valkey.socket}"
-        plan = steps.Plan(str(ours.instance_file), redis_url, ours.write_key, written, size, events)
+        plan = steps.Plan(str(ours.instance_file), redis_url, ours.write_key, what.format, what.size, events)
         command = [sys.executable, "-m", "benchmarks.steps", msgspec.json.encode(plan).decode()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMING_SECONDS, check=False)
         valkey.clear()
         if done.returncode:
             raise BenchmarkError(f"the steps could not be timed: {done.stderr}")
-        timed[size] = msgspec.json.decode(done.stdout, type=list[Step])
+        timed[what.name] = msgspec.json.decode(done.stdout, type=list[Step])
     return timed
 
 
-def section(timed: Steps, whole: Mapping[int, float]) -> str:
+def section(timed: Steps, whole: Mapping[str, float]) -> str:
     """The table of all steps.
 
     Args:
-        whole: CPU microseconds per event of the service under load, by events in a request; where it is not known,
+        whole: CPU microseconds per event of the service under load, by load; where it is not known,
             shares are of the steps' sum.
     """
     head = ["step"]
-    for size in timed:
-        each = "one event a request" if size == 1 else f"{size} events a request"
-        head += [f"{each}: CPU µs/event", "share", "wait ms"]
-    columns = [_column(found, whole.get(size)) for size, found in timed.items()]
+    for load in timed:
+        head += [f"{TITLES.get(load, f'{load} a request')}: CPU µs/event", "share", "wait ms"]
+    columns = [_column(found, whole.get(load)) for load, found in timed.items()]
     known = {step.name for found in timed.values() for step in found}
     names = [text for name, text in steps.STEPS.items() if name in known]
     names += [*([REST] if whole else []), "**all**"]

@@ -221,7 +221,7 @@ async def _portion(context: _Context, clock: _Clock, begin: int, count: int) -> 
     await context.keyring.verify(context.plan.write_key)  # as fresh as under load
     with clock.step("key"):
         for request in requests:
-            context.keyring.known(key_in(request.headers))
+            context.keyring.known(key_in(request.headers) or dialect.key_in(request))
     with clock.step("decode"):
         items = [dialect.decode(request) for request in requests]
     with clock.step("seal"):
@@ -253,7 +253,7 @@ async def _portion(context: _Context, clock: _Clock, begin: int, count: int) -> 
 def _requests(plan: Plan, begin: int, count: int) -> list[Request]:
     """As the server hands them over."""
     path, headers = bodies.door(plan.format, plan.write_key, plan.size)
-    events = bodies.bodies(plan.format, seed=1, count=count * plan.size, begin=begin)
+    events = bodies.bodies(plan.format, plan.write_key, seed=1, count=count * plan.size, begin=begin)
     return [
         Request(path=path, headers={**headers}, body=bodies.joined(plan.format, some), received_at=now())
         for some in _groups(events, plan.size)

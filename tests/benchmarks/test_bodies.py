@@ -26,7 +26,7 @@ def test_requests_are_whole_and_differ(written: Format) -> None:
         head, _, body = request.data.partition(b"\r\n\r\n")
         assert f"content-length: {len(body)}".encode() in head
         event = msgspec.json.decode(body)
-        ids.append(int(event["messageId" if written == "segment" else "id"]))
+        ids.append(int(event["id" if written == "cloudevents" else "messageId"]))
     assert ids == list(range(10**15, 10**15 + len(made)))
 
 
@@ -49,6 +49,23 @@ def test_orders_say_their_price_exactly() -> None:
 
 def test_bodies_for_a_public_key_hold_no_orders() -> None:
     """What is timed in the process is what a browser may send."""
-    made = bodies.bodies("segment", seed=1, count=500)
+    made = bodies.bodies("segment", "pk_key", seed=1, count=500)
     assert len(set(made)) == 500
     assert not any(b"Order Completed" in body for body in made)
+
+
+def test_a_page_sends_its_key_in_the_body() -> None:
+    """As its SDK does: plain text to a short route, no header that a browser would have to ask leave for."""
+    first = next(bodies.requests("browser", "pk_key", seed=1, begin=1))
+    head, _, body = first.data.partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v1/t HTTP/1.1\r\n")
+    assert b"authorization" not in head
+    event = msgspec.json.decode(body)
+    assert event["writeKey"] == "pk_key"
+    assert event["context"]["page"]["url"].startswith("https://shop.example/products/")
+
+
+def test_a_batch_is_wrapped_as_its_format_has_it() -> None:
+    """Segment's is an object around the events, a batch of CloudEvents is the array itself."""
+    assert bodies.joined("segment", [b"{}", b"{}"]) == b'{"batch":[{},{}]}'
+    assert bodies.joined("cloudevents", [b"{}", b"{}"]) == b"[{},{}]"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from benchmarks import ingest
 from benchmarks.collectors import Cpu
-from benchmarks.ingest import Measurement, Run
+from benchmarks.ingest import Load, Measurement, Run
 
 
 def _run(scenario: str, number: int, requests: int, bad: int = 0) -> Measurement:
     run = Run(requests, 1_000_000, 500, 900, 1000, bad, 0, 0, 0, 0, request_ns=300)
-    return Measurement(scenario, 16, 50, number, run, requests * 50, Cpu(1, 0.5, 2), Cpu(1, 0.5, 4), 1.0)
+    return Measurement(scenario, "50", 50, 16, number, run, requests * 50, Cpu(1, 0.5, 2), Cpu(1, 0.5, 4), 1.0)
 
 
 def test_only_what_was_answered_with_success_counts() -> None:
@@ -27,6 +27,6 @@ def test_ratios_are_taken_within_a_round() -> None:
         *(_run("nestjs-fastify", number, requests=100 * number) for number in (1, 2)),
         *(_run("rushlight", number, requests=300 * number) for number in (1, 2)),
     ]
-    section = ingest.section(measured, ["nestjs-fastify", "rushlight"], 16, 50)
+    section = ingest.section(measured, ["nestjs-fastify", "rushlight"], Load.of("50", "segment"), 16)
     assert "3.00 (3.00–3.00)" in section
     assert "50 events a request, 16 connections" in section

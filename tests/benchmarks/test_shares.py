@@ -6,7 +6,7 @@ from benchmarks import shares
 from benchmarks.steps import Step
 
 TIMED = {
-    1: [
+    "1": [
         Step("decode", 2.0, [2.0]),
         Step("seal", 6.0, [6.0]),
         Step("ids", 1.0, [1.0]),
@@ -30,6 +30,6 @@ def test_parts_of_a_step_are_not_counted_twice() -> None:
 
 def test_what_no_step_explains_is_shown_as_the_rest() -> None:
     """Beside what the service used under load, the rest is what is left of it."""
-    table = shares.section(TIMED, {1: 20.0})
+    table = shares.section(TIMED, {"1": 20.0})
     assert _share(table, "JSON decoded") == "10 %"
     assert _share(table, shares.REST) == "50 %"

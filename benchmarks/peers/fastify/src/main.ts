@@ -17,15 +17,26 @@ const app = Fastify({
   onProtoPoisoning: 'ignore',
   onConstructorPoisoning: 'ignore',
 });
+// A page's SDK sends its JSON as plain text.
+app.removeContentTypeParser('text/plain');
+app.addContentTypeParser('text/plain', { parseAs: 'string' }, (_request, body, done) => {
+  try {
+    done(null, JSON.parse(body as string));
+  } catch (error) {
+    done(error as Error);
+  }
+});
 
 const answer = { 200: { type: 'object', properties: { success: { type: 'boolean' } } } };
 const options = { schema: { response: answer } };
 const SUCCESS = { success: true };
 
-app.post<{ Body: Event }>('/v1/track', options, async (request) => {
-  await stream.append(request.body);
-  return SUCCESS;
-});
+for (const path of ['/v1/track', '/v1/t']) {
+  app.post<{ Body: Event }>(path, options, async (request) => {
+    await stream.append(request.body);
+    return SUCCESS;
+  });
+}
 
 app.post<{ Body: { batch: Event[] } }>('/v1/batch', options, async (request) => {
   await stream.appendAll(request.body.batch);

@@ -7,7 +7,7 @@ const SUCCESS = { success: true };
 export class EventsController {
   constructor(private readonly stream: EventStream) {}
 
-  @Post('v1/track')
+  @Post(['v1/track', 'v1/t'])
   @HttpCode(200)
   async track(@Body() event: Event): Promise<typeof SUCCESS> {
     await this.stream.append(event);

@@ -21,6 +21,14 @@ const adapter = new FastifyAdapter({
 const app = await NestFactory.create<NestFastifyApplication>(EventsModule.forRoot(redisUrl), adapter, {
   logger: ['error', 'warn'],
 });
+// A page's SDK sends its JSON as plain text.
+app.useBodyParser('text/plain', { bodyLimit: BODY_BYTES }, (_request, body, done) => {
+  try {
+    done(null, JSON.parse(body.toString()));
+  } catch (error) {
+    done(error as Error);
+  }
+});
 app.enableShutdownHooks();
 await app.listen(Number(process.env.PORT ?? 3000), '127.0.0.1');
 const address = app.getHttpServer().address() as AddressInfo;

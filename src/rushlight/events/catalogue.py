@@ -17,6 +17,9 @@ Quantity = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", max_length=3)]  # "$" alone would let a newline follow
 
 
+MAX_ITEMS = 200
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One line of an order. ``amount`` is the line before discount, in minor units; a quantity of 0 is allowed."""
 
@@ -49,6 +52,23 @@ class OrderCreated(Event, name="order_created", aggregate="order_id"):
         _check_currency(self.currency)
         _check_sum(self.gross, sum([line.amount for line in self.lines]), "gross", "amounts")
         _check_sum(self.discounts, sum([line.discount for line in self.lines]), "discounts", "discounts")
+
+    def purchase(self) -> Purchase | None:
+        """What the order is in its visitor's story; None while no visitor is known."""
+        if self.visitor_id is None:
+            return None
+        items = [
+            Item(
+                product_id=line.product_id,
+                quantity=line.quantity,
+                name=line.name,
+                category=line.category,
+                price=line.unit_price,
+                currency=None if line.unit_price is None else self.currency,
+            )
+            for line in self.lines[:MAX_ITEMS]
+        ]
+        return Purchase(visitor_id=self.visitor_id, transaction_id=self.order_id, items=items)
 
 
 class OrderPaid(Event, name="order_paid", aggregate="order_id"):
@@ -143,7 +163,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     currency: Currency | None = None
 
 
-Items = Annotated[list[Item], msgspec.Meta(max_length=200)]
+Items = Annotated[list[Item], msgspec.Meta(max_length=MAX_ITEMS)]
 
 
 class Behaviour(Event):

@@ -14,7 +14,6 @@ from rushlight.events.catalogue import (
     OrderCreated,
     OrderPaid,
     OrderRefunded,
-    Purchase,
     Quantity,
     RefundLine,
     Text,
@@ -169,22 +168,6 @@ def order_refunded(order_id: str, report: RefundReport) -> OrderRefunded:
         shipping=positive(report.shipping or 0, currency, "data.shipping"),
         customer_id=report.customer_id,
     )
-
-
-def purchase_of(order: OrderCreated, visitor_id: str) -> Purchase:
-    """What the order is in its visitor's story."""
-    items = [
-        Item(
-            product_id=line.product_id,
-            quantity=line.quantity,
-            name=line.name,
-            category=line.category,
-            price=line.unit_price,
-            currency=None if line.unit_price is None else order.currency,
-        )
-        for line in order.lines[:200]
-    ]
-    return Purchase(visitor_id=visitor_id, transaction_id=order.order_id, items=items)
 
 
 def item(report: ItemReport, currency: str | None, field: str) -> Item:

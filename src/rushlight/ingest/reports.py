@@ -18,7 +18,6 @@ from rushlight.events.catalogue import MONEY_EVENTS, Id, OrderCreated
 from rushlight.events.envelope import Envelope, millisecond
 from rushlight.events.event import Event
 from rushlight.events.ids import KeyClass, event_id, money_id
-from rushlight.ingest.amounts import purchase_of
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.explain import explained
 from rushlight.ingest.identity import trusted_money_id
@@ -105,11 +104,11 @@ def _money(event: Event, report: Report, key: Key, received_at: datetime) -> lis
     common: dict[str, Any] = {"shop": key.shop, "source": TRUSTED_SOURCE, "origin": "", **times, **flow}
     message = f"{report.sender} {report.message_id}"
     money = event.seal(id=trusted_money_id(event, key.shop, TRUSTED_SOURCE, message), **common)
-    if not isinstance(event, OrderCreated) or event.visitor_id is None:
+    twin = event.purchase() if isinstance(event, OrderCreated) else None
+    if twin is None:
         return [money]
-    twin = purchase_of(event, event.visitor_id)
-    twin_id = money_id(key.shop, TRUSTED_SOURCE, event.order_id, twin.event_name)
-    return [money, twin.seal(id=twin_id, customer_id=event.customer_id, **common)]
+    twin_id = money_id(key.shop, TRUSTED_SOURCE, event.aggregate_id, twin.event_name)
+    return [money, twin.seal(id=twin_id, customer_id=money.customer_id, **common)]
 
 
 def _behaviour(event: Event, customer_id: str | None, report: Report, key: Key, received_at: datetime) -> Envelope:

@@ -8,12 +8,10 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from rushlight.errors import Rejected
-from rushlight.events.catalogue import MONEY_EVENTS, Currency, Id
+from rushlight.events.catalogue import MAX_ITEMS, MONEY_EVENTS, Currency, Id
 from rushlight.events.event import Event, event_type
 from rushlight.ingest import amounts
 from rushlight.ingest.explain import explained
-
-MAX_ITEMS = 200
 
 _Items = Annotated[list[amounts.ItemReport], msgspec.Meta(max_length=MAX_ITEMS)]
 

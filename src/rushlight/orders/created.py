@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from rushlight.events.catalogue import Item, OrderCreated, Purchase
+from rushlight.events.catalogue import OrderCreated
 from rushlight.events.event import Event
 from rushlight.events.pricing import Priced
 from rushlight.orders.requests import NewOrder
-
-MAX_PURCHASE_ITEMS = 200
 
 
 def events_of(order_id: str, request: NewOrder, priced: Priced) -> list[Event]:
@@ -25,17 +23,5 @@ def events_of(order_id: str, request: NewOrder, priced: Priced) -> list[Event]:
         visitor_id=request.visitor_id,
         country=request.country,
     )
-    if request.visitor_id is None:
-        return [created]
-    items = [
-        Item(
-            product_id=line.product_id,
-            quantity=line.quantity,
-            name=line.name,
-            category=line.category,
-            price=line.unit_price,
-            currency=request.currency,
-        )
-        for line in priced.lines[:MAX_PURCHASE_ITEMS]
-    ]
-    return [created, Purchase(visitor_id=request.visitor_id, transaction_id=order_id, items=items)]
+    purchase = created.purchase()
+    return [created] if purchase is None else [created, purchase]

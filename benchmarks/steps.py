@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 from benchmarks import bodies
 from rushlight.events.envelope import Envelope, encode, now
 from rushlight.events.ids import event_id, partition_of
+from rushlight.ingest.admission import Admission
 from rushlight.ingest.asgi import serve
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.http import DIALECTS, key_in
@@ -176,11 +177,13 @@ class _Wire(asyncio.Transport):
 class _Accepting:
     """Takes everything at once."""
 
-    def early(self, _method: str, _headers: Mapping[str, str], /) -> Answer | None:
+    admission = Admission()
+
+    def early(self, _method: str, _headers: Mapping[str, str], _path: str, /) -> Answer | None:
         """Every body is read."""
         return None
 
-    async def welcome(self, _headers: Mapping[str, str], /) -> None:
+    async def welcome(self, _headers: Mapping[str, str], _path: str, /) -> None:
         """Everybody may send."""
 
     def take(self, _request: Request, answer: Callable[[Answer], None], /) -> None:

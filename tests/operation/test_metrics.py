@@ -24,6 +24,7 @@ ORDER = {"currency": "USD", "visitorId": "v-1", "lines": [{"productId": "p", "qu
 # Nothing is refused in these tests, and no relay runs.
 WITHOUT_SAMPLES = {
     "rushlight_rejected_events",
+    "rushlight_ingest_turned_away_total",
     "rushlight_relay_waiting_events",
     "rushlight_relay_heartbeat_age_seconds",
 }

@@ -16,6 +16,7 @@ from rushlight.ingest.adopter import Adopter
 from rushlight.ingest.http import IngestApp, dialect_of
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring
+from rushlight.ingest.segment_settings import SETTINGS
 from rushlight.live.board import Board
 from rushlight.live.gateway import Gateway
 from rushlight.metrics import Exposition
@@ -176,7 +177,7 @@ class Web:
 
 
 def _part(path: str) -> str:
-    if dialect_of(path) is not None:
+    if dialect_of(path) is not None or SETTINGS.match(path):
         return INGEST
     if path == METRICS_PATH:
         return "metrics"

@@ -16,6 +16,7 @@ from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.dialects.cloudevents import CloudEvents
 from rushlight.ingest.dialects.ga4 import Ga4
 from rushlight.ingest.dialects.ga4_debug import Ga4Debug
+from rushlight.ingest.dialects.segment import PATHS, Segment
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import UNSURE, Key, Keyring
 from rushlight.ingest.limits import MAX_BODY_BYTES, inflate
@@ -33,6 +34,7 @@ from rushlight.ingest.refusals import (
 )
 from rushlight.ingest.reports import seal_all, source_of
 from rushlight.ingest.request import Answer, Decoded, Dialect, Rejection, Report, Request
+from rushlight.ingest.segment_settings import SETTINGS, serve_settings
 
 ALLOWED_HEADERS = (
     *("authorization", "content-type", "content-encoding", "x-write-key", "traceparent"),
@@ -44,7 +46,12 @@ PREFLIGHT = [
     (b"access-control-allow-headers", ", ".join(ALLOWED_HEADERS).encode()),
     (b"access-control-max-age", b"86400"),
 ]
-DIALECTS: dict[str, Dialect] = {"/events": CloudEvents(), "/mp/collect": Ga4(), "/debug/mp/collect": Ga4Debug()}
+DIALECTS: dict[str, Dialect] = {
+    "/events": CloudEvents(),
+    "/mp/collect": Ga4(),
+    "/debug/mp/collect": Ga4Debug(),
+    **dict.fromkeys(PATHS, Segment()),
+}
 # What is sent there is only looked at.
 CHECKS = frozenset({"/debug/mp/collect"})
 
@@ -109,8 +116,11 @@ class IngestApp:
             answer(complete(refused.answer))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request to a path of `DIALECTS`, from any server."""
-        await serve(self, scope, receive, send)
+        """One request to a path of `DIALECTS`, or for the settings of analytics.js, from any server."""
+        if SETTINGS.match(scope["path"]):
+            await serve_settings(self._keyring, scope, send)
+        else:
+            await serve(self, scope, receive, send)
 
     async def welcome(self, headers: Mapping[str, str], path: str = "") -> None:
         """Find out whose key the headers have, before a body is read that may be long.

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Any
 
 from rushlight.errors import Rejected
+from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.events.event import event_type
 from rushlight.events.money import digits
 from rushlight.events.pricing import positive
@@ -53,6 +54,18 @@ SEGMENT_NAMES = {
     "Signed In": "login",
 }
 """The e-commerce events of Segment's specification under the catalogue's names."""
+
+BEHAVIOUR = frozenset(
+    {
+        *("page_view", "screen", "search", "view_item", "view_item_list", "select_item", "add_to_cart"),
+        *("remove_from_cart", "add_to_wishlist", "view_cart", "begin_checkout", "add_shipping_info"),
+        *("add_payment_info", "purchase", "refund", "view_promotion", "select_promotion", "login", "sign_up"),
+        *("identify", "alias", "group"),
+    }
+)
+"""The catalogue's events of visitors."""
+
+CATALOGUE = BEHAVIOUR | MONEY_EVENTS
 
 MONEY_OF = {"purchase": "order_created", "refund": "order_refunded"}
 """What these say when they come with a secret key."""
@@ -218,11 +231,13 @@ def items(properties: Properties, *, place: str, currency: str | None) -> list[d
 def data_of(name: str, properties: Properties, *, place: str, currency: str | None = None) -> dict[str, Any]:
     """The data of a catalogue event, field by field, from a sender's properties; what it has no field for is left.
 
+    An event that the catalogue does not know keeps its properties as they are.
+
     Args:
         name: a catalogue name. place, currency: as for `items`.
     """
     declared = event_type(name)
-    if declared is None:
+    if declared is None or name not in CATALOGUE:
         return dict(properties)
     data: dict[str, Any] = {}
     for field in declared.__struct_fields__:
@@ -259,11 +274,4 @@ def _squeezed(names: Iterable[str]) -> dict[str, str]:
     return {_BLANK.sub("", name).casefold(): name for name in names}
 
 
-_CATALOGUE = (
-    *("page_view", "screen", "search", "view_item", "view_item_list", "select_item", "add_to_cart"),
-    *("remove_from_cart", "add_to_wishlist", "view_cart", "begin_checkout", "add_shipping_info", "add_payment_info"),
-    *("purchase", "refund", "view_promotion", "select_promotion", "login", "sign_up", "identify", "alias", "group"),
-    *("order_created", "order_paid", "order_payment_failed", "order_updated", "order_shipped", "order_cancelled"),
-    "order_refunded",
-)
-_KNOWN = _squeezed(_CATALOGUE) | {_BLANK.sub("", sent).casefold(): name for sent, name in SEGMENT_NAMES.items()}
+_KNOWN = _squeezed(CATALOGUE) | {_BLANK.sub("", sent).casefold(): name for sent, name in SEGMENT_NAMES.items()}

@@ -23,7 +23,7 @@ from rushlight.ingest.explain import explained
 from rushlight.ingest.identity import trusted_money_id
 from rushlight.ingest.keys import Key
 from rushlight.ingest.limits import check_payload, check_text
-from rushlight.ingest.request import Decoded, Rejection, Report
+from rushlight.ingest.request import Decoded, Hint, Rejection, Report
 from rushlight.ingest.requests import Shape, camel, key_of, read, shape_of
 
 PUBLIC_SOURCE = "web"
@@ -55,6 +55,7 @@ def seal_all(
     """The events of a request: good ones are kept, whatever their neighbours are like."""
     envelopes: list[Envelope] = []
     rejected: list[Rejection] = []
+    hints: list[Hint] = []
     for index, item in enumerate(items):
         if isinstance(item, Rejection):
             rejected.append(item)
@@ -68,8 +69,10 @@ def seal_all(
         for envelope in sealed:
             envelope.context = context
         sealed[0].personal = item.personal
+        if item.hint is not None:
+            hints.append(Hint(index, item.hint))
         envelopes += sealed
-    return Decoded(envelopes, len(items) - len(rejected), rejected)
+    return Decoded(envelopes, len(items) - len(rejected), rejected, tuple(hints))
 
 
 def seal(report: Report, key: Key, received_at: datetime) -> list[Envelope]:
@@ -131,7 +134,8 @@ def _custom(report: Report, key: Key, received_at: datetime) -> Envelope:
     """A shop's own event, kept as it was sent."""
     try:
         if isinstance(report.data, dict):
-            payload, who = report.data, msgspec.convert(report.data, _Who)
+            payload = report.data
+            who = _Who() if report.visitor_id is not None else msgspec.convert(payload, _Who)
         else:
             data = report.data or b"{}"
             payload, who = _payload_decoder.decode(data), _who_decoder.decode(data)

@@ -63,7 +63,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         subject: whom or what it is about, where the payload does not say.
         occurred_at: the sender's time, if any, already corrected for the sender's clock.
         given: its circumstances. personal: what names a person, by the trait's name.
-        visitor_id, customer_id: of an event of the shop's own whose payload does not say.
+        visitor_id, customer_id: of an event of the shop's own; with a visitor here its payload is not asked.
+        hint: what its sender should know of a report that was taken.
     """
 
     name: str
@@ -79,6 +80,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     personal: dict[str, Any] | None = None
     visitor_id: str | None = None
     customer_id: str | None = None
+    hint: str | None = None
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """What the sender of an event that was taken should know of it."""
+
+    index: int
+    reason: str
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -96,11 +105,12 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class Decoded(NamedTuple):
-    """What a request holds: sealed events, how many of the sent ones they come from, and those turned away."""
+    """What a request holds: sealed events, how many of the sent ones they come from, those turned away, and hints."""
 
     envelopes: list[Envelope]
     accepted: int
     rejected: list[Rejection]
+    hints: Sequence[Hint] = ()
 
 
 class Answer(NamedTuple):

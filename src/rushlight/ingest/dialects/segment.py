@@ -1,0 +1,187 @@
+"""Segment's HTTP API, as its SDKs and RudderStack's send it: one message a request, or a ``batch`` of them.
+
+``messageId`` is an event's identity, whatever route it came by; without one nothing tells a resend from a new event.
+Under a secret key ``Order Completed`` and ``Order Refunded`` report money, under a public one they are behaviour.
+"""
+
+from __future__ import annotations
+
+from secrets import token_hex
+from typing import Any
+
+import msgspec
+
+from rushlight.errors import Rejected
+from rushlight.events.catalogue import MONEY_EVENTS
+from rushlight.ingest import names, selling
+from rushlight.ingest.clock import corrected
+from rushlight.ingest.lenient import check_size, split_member
+from rushlight.ingest.limits import MAX_EVENT_BYTES, TooLarge, check_payload
+from rushlight.ingest.names import identifier, text
+from rushlight.ingest.request import Answer, Decoded, Rejection, Report, Request
+from rushlight.ingest.segment_context import given, in_segment, mapping
+
+KINDS = {"t": "track", "p": "page", "s": "screen", "i": "identify", "g": "group", "a": "alias"}
+PATHS: dict[str, str | None] = {
+    **{f"/v1/{word}": kind for short, kind in KINDS.items() for word in (short, kind)},
+    **dict.fromkeys(("/v1/batch", "/v1/b", "/v1/import")),
+}
+"""The routes with the kind of message that each takes; None takes batches."""
+ACCEPTED_ONE = b'{"success":true,"accepted":1,"rejected":[]}'
+UNREAD_TIME = "timestamp is no time since 1990: the time of receipt counts"
+
+Message = dict[str, Any]
+
+
+class _Keyed(msgspec.Struct, rename="camel", gc=False):
+    write_key: str = ""
+
+
+_keyed_decoder = msgspec.json.Decoder(_Keyed)
+
+
+class Segment:
+    """The dialect."""
+
+    name = "segment"
+
+    def key_in(self, request: Request, /) -> str:
+        """``writeKey`` of the body."""
+        try:
+            return _keyed_decoder.decode(request.body).write_key
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            return ""
+
+    def decode(self, request: Request, /) -> list[Report | Rejection]:
+        """Read a request, whatever its content type.
+
+        Raises:
+            TooLarge: more than 2,500 events, or the only one is larger than one may be.
+            Rejected: the body as a whole cannot be read.
+        """
+        kind = PATHS[request.path]
+        if kind is not None:
+            if len(request.body) > MAX_EVENT_BYTES:
+                raise TooLarge(f"an event may have {MAX_EVENT_BYTES >> 10} KiB", code="too_large")
+            return [_read(0, _object(request.body, "the body "), kind, {}, request)]
+        rest, items = split_member(request.body, "batch")
+        shared = _object(rest)
+        if not isinstance(shared, dict) or not items:
+            raise Rejected("is required: an array of messages", field="batch", code="missing")
+        return [_read(index, item, None, shared, request) for index, item in enumerate(items)]
+
+    def answer(self, _request: Request, decoded: Decoded, /) -> Answer:
+        """200, as Segment answers also what it drops; the body says what was turned away, and why."""
+        if decoded.accepted == 1 and not decoded.rejected and not decoded.hints:
+            return Answer(200, ACCEPTED_ONE)
+        told = {"success": True, "accepted": decoded.accepted, "rejected": [*map(in_segment, decoded.rejected)]}
+        return Answer(200, msgspec.json.encode(told | ({"hints": decoded.hints} if decoded.hints else {})))
+
+
+def _object(body: bytes | msgspec.Raw, what: str = "") -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise Rejected(f"{what}is not JSON: {str(error)[:200]}", code="json") from error
+
+
+def _read(index: int, item: Any, kind: str | None, shared: Message, request: Request) -> Report | Rejection:
+    try:
+        if isinstance(item, Rejected):
+            raise item
+        if isinstance(item, bytes | msgspec.Raw):
+            check_size(item)
+            item = _object(item)
+        if not isinstance(item, dict):
+            raise Rejected("must be an object", code="type")
+        return _report(item, kind or _kind_of(item), shared, request)
+    except Rejected as error:
+        return Rejection.of(index, error)
+
+
+def _kind_of(message: Message) -> str:
+    kind = message.get("type")
+    if not isinstance(kind, str) or kind.lower() not in KINDS.values():
+        raise Rejected(f"must be one of {', '.join(KINDS.values())}", field="type", code="type")
+    return kind.lower()
+
+
+def _report(message: Message, kind: str, shared: Message, request: Request) -> Report:
+    user, anonymous = (identifier(message.get(name), name) for name in ("userId", "anonymousId"))
+    visitor = anonymous or user
+    if visitor is None:
+        raise Rejected("is required, or anonymousId: one of them says who did it", field="userId", code="missing")
+    message_id = identifier(message.get("messageId"), "messageId") or token_hex(16)
+    context = mapping(shared, "context") | mapping(message, "context")
+    said = names.first(message, ("originalTimestamp", "timestamp"))
+    at = corrected(said, names.first(message, ("sentAt",)) or shared.get("sentAt"), request.received_at)
+    place = "traits" if kind in ("identify", "group") else "properties"
+    properties = _properties(message, place)
+    name, data, personal, hint, original = _told(message, kind, properties, context, message_id, request)
+    if name in names.BEHAVIOUR:
+        data |= {"visitorId": visitor, "customerId": user}
+    elif name == "order_created":
+        data |= {"visitorId": visitor} | ({"customerId": user} if user else {})
+    elif name == "order_refunded" and user:
+        data["customerId"] = user
+    return Report(
+        name=name,
+        sender="segment",
+        message_id=message_id,
+        data=data,
+        subject=None if name in MONEY_EVENTS else visitor,
+        occurred_at=at,
+        correlation_id=text(names.first(properties, ("checkout_id", "cart_id")), names.MAX_ID_CHARACTERS),
+        given=given(context, properties, original),
+        personal=personal or None,
+        visitor_id=visitor,
+        customer_id=user,
+        hint=hint or (UNREAD_TIME if said is not None and at is None else None),
+    )
+
+
+def _told(
+    message: Message, kind: str, properties: Message, context: Message, message_id: str, request: Request
+) -> tuple[str, Message, Message | None, str | None, str | None]:
+    """Name, data, personal data, hint and the original name of what a message says."""
+    if kind == "track":
+        sent = text(message.get("event"))
+        if sent is None:
+            raise Rejected("is required: the event's name", field="event", code="missing")
+        name, data, hint = _tracked(names.event_name(sent), properties, message_id, trusted=request.trusted)
+        return name, data, None, hint, sent if sent != name else None
+    if kind in ("page", "screen"):
+        name = "page_view" if kind == "page" else "screen"
+        page = mapping(context, "page") if kind == "page" else {}
+        said = {field: message[field] for field in ("name", "category") if message.get(field)}
+        return name, names.data_of(name, page | properties | said, place="properties"), None, None, None
+    if kind == "identify":
+        personal = mapping(context, "traits") | properties
+        check_payload(personal, "traits")
+        return kind, {}, personal, None, None
+    if kind == "alias" and not message.get("userId"):
+        raise Rejected("is required: whom previousId turned out to be", field="userId", code="missing")
+    data = names.data_of(kind, message | {"name": properties.get("name")}, place="")
+    check_payload(properties, "traits")
+    return kind, data, {"group": properties} if properties else None, None, None
+
+
+def _tracked(name: str, properties: Message, message_id: str, *, trusted: bool) -> tuple[str, Message, str | None]:
+    if trusted:
+        name = names.MONEY_OF.get(name, name)
+    elif name in MONEY_EVENTS:
+        return name, {}, None  # what it says is turned away unread
+    if name == "order_created":
+        return name, *selling.order_created(properties, "properties")
+    if name == "order_refunded":
+        return name, selling.order_refunded(properties, "properties", message_id), None
+    data = names.data_of(name, properties, place="properties", currency=selling.DEFAULT_CURRENCY)
+    if name == "order_updated":
+        data.setdefault("revision", message_id)
+    return name, data, None
+
+
+def _properties(message: Message, name: str) -> Message:
+    if isinstance(message.get(name), dict | None):
+        return mapping(message, name)
+    raise Rejected("must be an object", field=name, code="type")

@@ -28,6 +28,7 @@ STREAM = "events"
 READY_SECONDS = 60.0
 COMMAND_SECONDS = 60.0
 SETTLE_SECONDS = 300.0
+LEDGER_SECONDS = 600.0
 POLL_SECONDS = 0.05
 # Room for the stream of a run that nobody reads, the same for all.
 REDIS_MEMORY_MB = 2048
@@ -133,7 +134,7 @@ class Ours:
 
     def check(self) -> dict[str, object]:
         """The ledger's verdict on everything that was taken in."""
-        return self._instance.check()
+        return self._instance.check(LEDGER_SECONDS)
 
     def stop(self) -> None:
         """End it."""

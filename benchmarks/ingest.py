@@ -55,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
     """
 
     rounds: int = 5
-    seconds: int = 3
+    seconds: int = 2
     connections: tuple[int, ...] = (16, 64)
     loads: tuple[Load, ...] = tuple(Load.of(name, "segment") for name in LOADS)
     key: str = "public"

@@ -153,11 +153,15 @@ class Rushlight:
             counted=sum(figures["orders"] for figures in currencies.values()),
         )
 
-    def check(self) -> dict[str, object]:
-        """The ledger's verdict, once it has counted anew; without a worker there is none to give."""
+    def check(self, seconds: float = LEDGER_SECONDS) -> dict[str, object]:
+        """The ledger's verdict, once it has counted anew; without a worker there is none to give.
+
+        Args:
+            seconds: how long it may take to count anew: the longer, the more there is.
+        """
         if self._workers == 0:
             return {"agrees": True}
-        deadline = time.monotonic() + LEDGER_SECONDS
+        deadline = time.monotonic() + seconds
         while not (agrees := _is_settled(ledger := self.ledger())) and time.monotonic() < deadline:
             time.sleep(1)
         return {"total": ledger["total"], "agrees": agrees}

@@ -247,12 +247,12 @@ def _verdict(measured: Sequence[Measurement], plan: Plan) -> str:
     runs = [one for one in measured if one.factor == hardest]
     share = report.median(one.outcome.goodput for one in runs) / peak(measured)
     slow = report.median(each.latency["p99"] for one in runs for each in one.rejected)
-    grown = runs[-1].memory[-1] - runs[0].memory[-1]
+    grown = runs[-1].memory[-1] - runs[0].memory[0]
     return (
         f"At {hardest:g} times the limit {100 * share:.0f} % of the peak was taken in (goal: {100 * GOAL_GOODPUT:.0f} "
         "%); "
         f"99 of 100 rejections were answered within {report.number(slow, 1)} ms (goal: {GOAL_REJECTION_MS:.0f}); "
-        f"the process's memory at the end of the last such run was {grown / MEGABYTE:+.1f} MB beside the first."
+        f"from the first such run to the end of the last memory changed by {grown / MEGABYTE:+.1f} MB."
     )
 
 

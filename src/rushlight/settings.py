@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 from zoneinfo import ZoneInfo
@@ -53,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             [default: no limit].
         key_events_per_second: what a write key without a limit of its own may send [default: no limit].
         hosts: host names, beside loopback's, under which a proxy in front serves the board.
+        trusted_proxies: addresses or networks (``10.0.0.0/8``) of proxies in front, whose X-Forwarded-For is believed;
+            in the environment separated by commas.
         modules: Python modules of your own (dotted names) that workers import at their start, so that your events,
             projections and subscriptions are known; in the environment separated by commas.
         lease_ttl_seconds: after this long without a heartbeat a partition may be taken.
@@ -81,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_events_per_second: int | None = None
     key_events_per_second: int | None = None
     hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     lease_ttl_seconds: float = 10.0
     log_format: Literal["auto", "json", "text"] = "auto"
@@ -168,8 +172,9 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     scalars = {name for name in Settings.__struct_fields__ if name not in ("shops", "hosts")}
     found = {name: environment.get(ENV_PREFIX + name.upper()) for name in scalars}
     given: dict[str, Any] = {name: value for name, value in found.items() if value}  # set but empty is not given
-    if "modules" in given:
-        given["modules"] = [name.strip() for name in given["modules"].split(",") if name.strip()]
+    for listed in ("modules", "trusted_proxies"):
+        if listed in given:
+            given[listed] = [name.strip() for name in given[listed].split(",") if name.strip()]
     return given
 
 
@@ -196,6 +201,11 @@ def _check(settings: Settings) -> None:
         raise SetupError(
             f"setting database must be 1 to {MAX_DATABASE_NAME} letters, digits, _ and -, not {settings.database!r}"
         )
+    for proxy in settings.trusted_proxies:
+        try:
+            ip_network(proxy, strict=False)
+        except ValueError as error:
+            raise SetupError(f"setting trusted_proxies: {proxy!r} is no address and no network") from error
     for module in settings.modules:
         if not all(part.isidentifier() for part in module.split(".")):
             raise SetupError(f"setting modules must be dotted names of Python modules, not {module!r}")

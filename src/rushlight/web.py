@@ -13,6 +13,8 @@ from rushlight.errors import RushlightError, Unavailable
 from rushlight.ingest import openapi
 from rushlight.ingest.admission import Admission
 from rushlight.ingest.adopter import Adopter
+from rushlight.ingest.context.device import warm
+from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.http import IngestApp, dialect_of
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring
@@ -153,6 +155,7 @@ class Web:
             exposition.add("rushlight_viewers", self._gateway.viewers)
 
     async def _start_ingest(self, database: Database) -> Intake:
+        warm()
         settings = self._settings
         directory = settings.path / "wal"
         redis_url = settings.redis_url or ""
@@ -168,7 +171,8 @@ class Web:
             key_events_per_second=settings.key_events_per_second,
             age_seconds=intake.age_seconds,
         )
-        self._apps[INGEST] = IngestApp(intake, Keyring(database), self._admission)
+        surroundings = Surroundings.of(settings)
+        self._apps[INGEST] = IngestApp(intake, Keyring(database), self._admission, surroundings)
         return intake
 
     async def _stop(self) -> None:

@@ -33,7 +33,10 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
 
 
 class OrderCreated(Event, name="order_created", aggregate="order_id"):
-    """An order was placed. ``gross = Σ amount``, ``total = gross - discounts + tax + shipping``; minor units."""
+    """An order was placed. ``gross = Σ amount``, ``total = gross - discounts + tax + shipping``; minor units.
+
+    A ``test`` was only tried: it is counted as such, and in no figure.
+    """
 
     order_id: Id
     currency: Currency
@@ -46,6 +49,7 @@ class OrderCreated(Event, name="order_created", aggregate="order_id"):
     customer_id: Id | None = None
     visitor_id: Id | None = None
     country: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    test: bool = False
 
     def check(self) -> None:
         """The currency has minor units, and the lines add up: else products would not sum to sales."""
@@ -54,8 +58,8 @@ class OrderCreated(Event, name="order_created", aggregate="order_id"):
         _check_sum(self.discounts, sum([line.discount for line in self.lines]), "discounts", "discounts")
 
     def purchase(self) -> Purchase | None:
-        """What the order is in its visitor's story; None while no visitor is known."""
-        if self.visitor_id is None:
+        """What the order is in its visitor's story; None while no visitor is known, and of a test."""
+        if self.visitor_id is None or self.test:
             return None
         items = [
             Item(

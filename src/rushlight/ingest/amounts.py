@@ -52,6 +52,7 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tax: Amount = 0
     shipping: Amount = 0
     country: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    test: bool = False
 
 
 class PaymentReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", gc=False):
@@ -118,6 +119,7 @@ def order_created(order_id: str, report: OrderReport) -> OrderCreated:
         customer_id=report.customer_id,
         visitor_id=report.visitor_id,
         country=report.country,
+        test=report.test,
     )
 
 

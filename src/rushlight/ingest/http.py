@@ -12,7 +12,8 @@ from typing import NoReturn
 from rushlight.errors import Rejected, Unavailable
 from rushlight.ingest.admission import Admission, TurnedAway
 from rushlight.ingest.asgi import Receive, Scope, Send, serve
-from rushlight.ingest.context.circumstances import Circumstances
+from rushlight.ingest.context.circumstances import SOMEWHERE, Circumstances
+from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.dialects.cloudevents import CloudEvents
 from rushlight.ingest.dialects.ga4 import Ga4
 from rushlight.ingest.dialects.ga4_debug import Ga4Debug
@@ -76,12 +77,20 @@ class IngestApp:
         intake: where events go.
         keyring: who may send.
         admission: who is let in when not everybody can be.
+        surroundings: what the settings say of proxies and shops.
     """
 
-    def __init__(self, intake: Intake, keyring: Keyring, admission: Admission | None = None) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        keyring: Keyring,
+        admission: Admission | None = None,
+        surroundings: Surroundings = SOMEWHERE,
+    ) -> None:
         self._intake = intake
         self._keyring = keyring
         self.admission = admission or Admission(age_seconds=intake.age_seconds)
+        self._surroundings = surroundings
         self._verifying: set[asyncio.Task[None]] = set()
 
     def early(self, method: str, headers: Mapping[str, str], path: str = "") -> Answer | None:
@@ -211,7 +220,8 @@ class IngestApp:
             self.admission.admit(key, len(items), _priority(items))
         except TurnedAway as away:
             self._turn_away(key, away, len(items))
-        return seal_all(items, key, request.received_at, Circumstances(request, dialect.name, key))
+        circumstances = Circumstances(request, dialect.name, key, self._surroundings)
+        return seal_all(items, key, request.received_at, circumstances)
 
     def _count(self, key: Key, codes: list[str]) -> None:
         for code, count in Counter(codes).items():

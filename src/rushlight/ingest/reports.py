@@ -65,13 +65,9 @@ def seal_all(
         except Rejected as error:
             rejected.append(Rejection.of(index, error))
             continue
-        context = circumstances.context(item)
-        for envelope in sealed:
-            envelope.context = context
-        sealed[0].personal = item.personal
         if item.hint is not None:
             hints.append(Hint(index, item.hint))
-        envelopes += sealed
+        envelopes += circumstances.put(item, sealed)
     return Decoded(envelopes, len(items) - len(rejected), rejected, tuple(hints))
 
 

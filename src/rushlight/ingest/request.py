@@ -54,6 +54,10 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     test: bool = False
 
 
+NOTHING = Given()
+"""For a sender that says nothing of them."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as a dialect understood it.
 
@@ -76,7 +80,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     correlation_id: str | None = None
     causation_id: str | None = None
     trace: str | None = None
-    given: Given = Given()
+    given: Given = NOTHING
     personal: dict[str, Any] | None = None
     visitor_id: str | None = None
     customer_id: str | None = None

@@ -9,7 +9,7 @@ from rushlight.orders.requests import NewOrder
 
 
 def events_of(order_id: str, request: NewOrder, priced: Priced) -> list[Event]:
-    """The order's own event, and the visitor's when the visitor is known."""
+    """The order's own event, and the visitor's when it has one."""
     created = OrderCreated(
         order_id=order_id,
         currency=request.currency,
@@ -22,6 +22,7 @@ def events_of(order_id: str, request: NewOrder, priced: Priced) -> list[Event]:
         customer_id=request.customer_id,
         visitor_id=request.visitor_id,
         country=request.country,
+        test=request.test,
     )
     purchase = created.purchase()
     return [created] if purchase is None else [created, purchase]

@@ -117,6 +117,8 @@ def view(order: Document, operations: int | None = None) -> bytes:
         "payments": [_payment(entry, text) for entry in done if entry["kind"] in {PAY, FAIL}],
         "refunds": [_refund_view(entry, order, text) for entry in done if entry["kind"] == REFUND],
     }
+    if order.get("test"):
+        answer["test"] = True
     for entry in done:
         if entry["kind"] == CANCEL:
             answer["cancelled"] = {"at": entry["at"], "reason": entry.get("reason")}

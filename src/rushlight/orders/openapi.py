@@ -120,6 +120,7 @@ class OrderView(msgspec.Struct, rename="camel", omit_defaults=True):
     refunded: str
     payments: list[PaymentView]
     refunds: list[RefundView]
+    test: bool = False
     cancelled: CancelledView | None = None
 
 

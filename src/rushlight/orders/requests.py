@@ -37,7 +37,9 @@ class OrderLine(_Body):
 
 
 class NewOrder(_Body):
-    """``POST /orders``. An order-level ``discount`` is spread over the lines; the time is the server's."""
+    """``POST /orders``. An order-level ``discount`` is spread over the lines; the time is the server's; a ``test`` is
+    counted as such, and in no figure.
+    """
 
     currency: Currency
     lines: Annotated[list[OrderLine], msgspec.Meta(min_length=1, max_length=MAX_LINES)]
@@ -49,6 +51,7 @@ class NewOrder(_Body):
     tax: Amount | None = None
     shipping: Amount | None = None
     country: Country | None = None
+    test: bool = False
 
 
 class Payment(_Body):

@@ -189,6 +189,8 @@ class OrderService:
             order["visitorId"] = request.visitor_id
         if request.country is not None:
             order["country"] = request.country
+        if request.test:
+            order["test"] = True
         events = events_of(order_id, request, priced)
         Outbox.attach(order, *events, shop=request.shop, partitions=self._partitions)
         order["createdAt"] = order["outbox"][0]["at"]

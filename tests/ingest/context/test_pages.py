@@ -66,7 +66,6 @@ def test_payloads() -> None:
         "url": "https://shop.example/a",
         "referrer": "mail.example",
         "title": "Hello :email",
-        "search": None,
         "page": {"path": "/u/:email", "search": "tea", "depth": 3},
         "Page_Location": "https://shop.example/",
         "linkUrl": "https://other.example/",

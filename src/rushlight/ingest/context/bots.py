@@ -28,11 +28,6 @@ _SCRIPT = re.compile(
 )
 
 
-@lru_cache(maxsize=8192)
-def _is_machine(user_agent: str) -> bool:
-    return parsed(user_agent).spider or bool(_MACHINE.search(_TELEPHONES.sub("", user_agent)))
-
-
 def is_script(user_agent: str) -> bool:
     """Whether it is a program's and no browser's: ``curl/8.5.0``."""
     return bool(_SCRIPT.match(user_agent))
@@ -46,5 +41,11 @@ def is_bot(user_agent: str | None, *, scripts: bool = False) -> bool:
     """
     if not user_agent:
         return False
-    cut = user_agent[:MAX_CHARACTERS]
-    return scripts if is_script(cut) else _is_machine(cut)
+    return _is_bot(user_agent[:MAX_CHARACTERS], scripts)
+
+
+@lru_cache(maxsize=8192)
+def _is_bot(user_agent: str, scripts: bool) -> bool:
+    if is_script(user_agent):
+        return scripts
+    return parsed(user_agent).spider or bool(_MACHINE.search(_TELEPHONES.sub("", user_agent)))

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-import ua_parser
-
 Kind = Literal["desktop", "mobile", "tablet", "tv", "console", "other"]
 
 MAX_CHARACTERS = 512
@@ -73,6 +71,8 @@ def hinted(found: Device, headers: Mapping[str, str]) -> Device:
 @lru_cache(maxsize=8192)
 def parsed(user_agent: str) -> Device:
     """What a user agent says of itself."""
+    import ua_parser  # its rules are large, and most commands need none of them
+
     result = ua_parser.parse(user_agent)
     browser = result.user_agent.family if result.user_agent else None
     system = result.os.family if result.os else None

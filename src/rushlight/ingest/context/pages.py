@@ -143,7 +143,9 @@ def clean(payload: dict[str, Any]) -> dict[str, Any]:
                 changed[name] = _cleaned(plain, value)
         elif isinstance(value, dict) and name.lower() in _NESTED:
             changed[name] = clean(value)
-    return {**payload, **changed} if changed else payload
+    if not changed:
+        return payload
+    return {name: value for name, value in {**payload, **changed}.items() if value is not None or name not in changed}
 
 
 @lru_cache(maxsize=1024)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MAX_CHARACTERS = 200
+MAX_READ_CHARACTERS = 4096
 EMAIL = re.compile(r"[^\s/?#&=;:,<>()\"']{1,64}(?:@|%40)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}", re.IGNORECASE)
 PHONE = re.compile(r"(?:\+|%2B|\b00)[1-9][\d ().-]{6,16}\d|(?<![\d.,])0\d{2,4}[ /-]\d{5,9}\b", re.IGNORECASE)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
@@ -19,7 +21,10 @@ def masked(text: str) -> str:
 
 def short(value: object, limit: int = MAX_CHARACTERS) -> str | None:
     """A sender's text on one line, masked and cut, or None for what is no text or an empty one."""
-    if not isinstance(value, str):
-        return None
-    plain = CONTROL.sub(" ", value[: limit * 2]).strip()
-    return masked(plain)[:limit] or None
+    return _short(value, limit) if isinstance(value, str) and len(value) <= MAX_READ_CHARACTERS else None
+
+
+# Titles, campaigns and locales are few and come again and again.
+@lru_cache(maxsize=8192)
+def _short(value: str, limit: int) -> str | None:
+    return masked(CONTROL.sub(" ", value).strip()[: limit * 2])[:limit] or None

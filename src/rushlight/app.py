@@ -147,12 +147,13 @@ async def relay(settings: Settings, *, finish: bool = False) -> None:
 async def _serve(app: Asgi, host: str, port: int) -> None:
     import uvicorn  # a worker serves nothing: it starts a fifth sooner without
 
-    from rushlight.one_write import OneWrite
+    from rushlight.serving.connection import connections
+    from rushlight.serving.limits import Limits
 
     config = uvicorn.Config(
         app,
         loop="none",
-        http=OneWrite,
+        http=connections(getattr(app, "direct", _nothing), Limits(idle_seconds=KEEP_ALIVE_SECONDS)),  # type: ignore[arg-type]
         ws="websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_BYTES,
         # Compressing each viewer's copy of a frame would cost more than all the rest of sending it.
@@ -162,7 +163,6 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
     )
     server = _server(config, getattr(app, "drain", None))
@@ -170,6 +170,10 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
     await server.serve(sockets=[listener(host, port)])
     if not server.started:
         raise RushlightError("could not start; the reason stands above")
+
+
+def _nothing() -> None:
+    """No path is served without ASGI."""
 
 
 def _server(config: uvicorn.Config, drain: Callable[[], Awaitable[None]] | None) -> uvicorn.Server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from rushlight.ingest.admission import Admission
 from rushlight.ingest.adopter import Adopter
 from rushlight.ingest.context.device import warm
 from rushlight.ingest.context.surroundings import Surroundings
-from rushlight.ingest.http import IngestApp, dialect_of
+from rushlight.ingest.http import IngestApp, is_door
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring
 from rushlight.ingest.segment_settings import SETTINGS
@@ -28,6 +29,7 @@ from rushlight.operation.requests import Requests
 from rushlight.query.api import build as build_api
 from rushlight.query.figures import Figures
 from rushlight.query.health import mongodb
+from rushlight.serving.direct import Direct
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 
@@ -63,6 +65,7 @@ class Web:
         self._hosts = LOOPBACK_HOSTS | set(settings.hosts)
         self._apps: dict[str, Asgi] = {}
         self._requests = Requests()
+        self._direct: Direct | None = None
         self._gateway: Gateway | None = None
         self._admission: Admission | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -77,6 +80,10 @@ class Web:
             await self._requests.serve(_shown(name, scope["path"]), self._route, scope, receive, send)
         else:
             await self._route(scope, receive, send)
+
+    def direct(self) -> Direct | None:
+        """What the server may answer without ASGI: the ingest, once it is open."""
+        return self._direct
 
     async def drain(self) -> None:
         """Let go of the sockets, so that their clients connect again while requests on their way are answered."""
@@ -172,16 +179,18 @@ class Web:
             age_seconds=intake.age_seconds,
         )
         surroundings = Surroundings.of(settings)
-        self._apps[INGEST] = IngestApp(intake, Keyring(database), self._admission, surroundings)
+        door = self._apps[INGEST] = IngestApp(intake, Keyring(database), self._admission, surroundings)
+        self._direct = Direct(door, is_door, partial(self._requests.count, INGEST))
         return intake
 
     async def _stop(self) -> None:
+        self._direct = None
         while self._closers:
             await asyncio.gather(self._closers.pop()(), return_exceptions=True)
 
 
 def _part(path: str) -> str:
-    if dialect_of(path) is not None or SETTINGS.match(path):
+    if is_door(path) or SETTINGS.match(path):
         return INGEST
     if path == METRICS_PATH:
         return "metrics"

@@ -14,9 +14,9 @@ import pytest
 import uvicorn
 from pymongo import MongoClient
 
-from rushlight.one_write import OneWrite
 from rushlight.orders import group_commit, service
 from rushlight.orders.app import build
+from rushlight.serving.connection import connections
 from rushlight.settings import Settings
 
 START_SECONDS = 60.0
@@ -131,7 +131,13 @@ async def serving(settings: Settings) -> AsyncIterator[Shop]:
     """Run an order service for as long as the block lasts."""
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        build(settings), loop="none", http=OneWrite, ws="none", lifespan="on", log_level="warning", access_log=False
+        build(settings),
+        loop="none",
+        http=connections(lambda: None),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))

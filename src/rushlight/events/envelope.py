@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from time import time_ns
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ from rushlight.errors import Rejected
 
 MAX_ID_CHARACTERS = 256
 MAX_ENVELOPE_BYTES = 256 * 1024
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Envelope(
@@ -100,11 +103,19 @@ def _is_kept(moment: datetime) -> bool:
 
 def now() -> datetime:
     """The present in UTC, cut to the millisecond."""
-    return millisecond(datetime.now(UTC))
+    return at_millisecond(time_ns() // 1_000_000)
+
+
+@lru_cache(16)
+def at_millisecond(milliseconds: int) -> datetime:
+    """The moment so long after 1970; what comes in the same millisecond shares it."""
+    return EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def millisecond(moment: datetime) -> datetime:
     """The same moment in UTC, cut to the millisecond (a naive time counts as UTC)."""
+    if _is_kept(moment):
+        return moment
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     utc = aware if aware.tzinfo is UTC else aware.astimezone(UTC)
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)

@@ -7,6 +7,7 @@ from base64 import b64decode
 from binascii import Error as BadBase64
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NoReturn
 
 from rushlight.errors import Rejected, Unavailable
@@ -57,9 +58,9 @@ DIALECTS: dict[str, Dialect] = {
 CHECKS = frozenset({"/debug/mp/collect"})
 
 
-def dialect_of(path: str) -> Dialect | None:
-    """Who reads what is sent to a path, or None for a path that is no door of the ingest."""
-    return DIALECTS.get(path)
+def is_door(path: str) -> bool:
+    """Whether what is sent to a path is for the ingest."""
+    return path in DIALECTS
 
 
 class IngestApp:
@@ -243,6 +244,11 @@ def _priority(items: Sequence[Report | Rejection]) -> int:
 def key_in(headers: Mapping[str, str]) -> str:
     """The write key in a request's headers, or an empty text."""
     authorization = headers.get("authorization", "")
+    return _authorized(authorization) if authorization else headers.get("x-write-key", "").strip()
+
+
+@lru_cache(4096)
+def _authorized(authorization: str) -> str:
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip()
@@ -251,4 +257,4 @@ def key_in(headers: Mapping[str, str]) -> str:
             return b64decode(credentials, validate=True).decode("latin-1").partition(":")[0]
         except (BadBase64, ValueError):
             return ""
-    return headers.get("x-write-key", "").strip()
+    return ""

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rushlight.errors import Rejected, Unavailable
-from rushlight.events.envelope import MAX_ENVELOPE_BYTES, Envelope, encode
+from rushlight.events.envelope import MAX_ENVELOPE_BYTES, Envelope, at_millisecond, encode
 from rushlight.events.ids import partition_of
 from rushlight.ingest.log.delivery import Delivery
 from rushlight.ingest.log.holding import hold
@@ -105,7 +104,7 @@ class Intake:
             raise Unavailable("this intake is closing")
         # From here to the log's `put` nothing else runs: the numbers are the ones that the log gives.
         now = self._now_ms()
-        received = datetime.fromtimestamp(now / 1000, UTC)
+        received = at_millisecond(now)
         entries = []
         priority = VIEW
         for number, envelope in enumerate(envelopes, start=self._log.next_number):

@@ -29,7 +29,7 @@ class Requests:
 
         async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._count(part, message["status"], perf_counter() - begun)
+                self.count(part, message["status"], perf_counter() - begun)
             await send(message)
 
         await app(scope, receive, counting)
@@ -41,7 +41,8 @@ class Requests:
         for part, seconds in sorted(self._seconds.items()):
             exposition.histogram("rushlight_http_request_seconds", seconds, part=part)
 
-    def _count(self, part: str, status: int, seconds: float) -> None:
+    def count(self, part: str, status: int, seconds: float) -> None:
+        """Count an answer, and how long it took until it began."""
         key = (part, status if status in KNOWN_STATUS else 0)
         self._answered[key] = self._answered.get(key, 0) + 1
         histogram = self._seconds.get(part)

@@ -1,0 +1,304 @@
+"""One connection: uvicorn's, with limits on what a client may take, and a short way for the requests of a `Direct`.
+
+A `DirectRequest` stands where uvicorn has its cycle: pipelining, shutting down and losing the connection treat both
+alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from rushlight.ingest.refusals import Refused, complete
+from rushlight.ingest.request import Answer
+from rushlight.serving.direct import Direct, Head, Heads, path_of, read_head, rendered
+from rushlight.serving.gathering import Gathering
+from rushlight.serving.limits import Limits, Sweep
+from rushlight.serving.short import DirectRequest
+
+logger = logging.getLogger(__name__)
+
+
+def connections(direct: Callable[[], Direct | None], limits: Limits | None = None) -> Callable[..., Connection]:
+    """What uvicorn takes for ``http``.
+
+    Args:
+        direct: gives what is served the short way, None while there is nothing.
+    """
+    limits = limits or Limits()
+    sweep, heads = Sweep(limits.sweep_seconds), Heads()
+
+    def make(**arguments: Any) -> Connection:
+        return Connection(direct, limits, sweep, heads, **arguments)
+
+    return make
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol."""
+
+    transport: Gathering
+    cycle: Any  # a `DirectRequest`, or uvicorn's, or None before the first
+
+    def __init__(
+        self, direct: Callable[[], Direct | None], limits: Limits, sweep: Sweep, heads: Heads, **arguments: Any
+    ) -> None:
+        super().__init__(**arguments)
+        self._direct = direct
+        self._limits = limits
+        self._sweep = sweep
+        self._heads = heads
+        self._at_rest = True  # between requests, and the parser as well
+        self._in_head = self._in_body = False
+        self._head_bytes = 0
+        self._since = 0.0  # when what is waited for now began to be
+        self._served_any = False
+        self._stalled_since: float | None = None
+        self._lingering = False
+        self._fed = b""
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin a connection, if there is room for one."""
+        super().connection_made(Gathering(transport))
+        self._since = self.loop.time()
+        self._sweep.add(self)
+        if len(self.connections) > self._limits.connections:
+            self.refuse(Refused(503, "there are too many connections", code="busy", headers=[(b"retry-after", b"5")]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._sweep.discard(self)
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand a WebSocket's protocol the transport as it is: frames are written whole."""
+        self._sweep.discard(self)
+        self.transport = self.transport.plain()  # type: ignore[assignment]
+        super().handle_websocket_upgrade()
+
+    def shutdown(self) -> None:
+        """Close, after what is being answered."""
+        super().shutdown()
+        if self._lingering:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: nothing more is taken from it."""
+        super().pause_writing()
+        self._stalled_since = self.loop.time()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        self._stalled_since = None
+        if not self.pipeline:
+            self.flow.resume_reading()
+
+    def check(self, now_seconds: float) -> None:
+        """End the connection if it has used up its time."""
+        limits, elapsed = self._limits, now_seconds - self._since
+        if self.transport.is_closing():
+            return
+        if self._stalled_since is not None:
+            if now_seconds - self._stalled_since > limits.stalled_seconds:
+                self.transport.abort()
+        elif self._lingering:
+            if elapsed > limits.linger_seconds:
+                self.transport.close()
+        elif self._in_head:
+            if elapsed > limits.head_seconds:
+                self.refuse(Refused(408, "the request's head did not come in time", code="slow"))
+        elif self._in_body:
+            if elapsed > limits.body_seconds and not self.flow.read_paused:
+                self.refuse(Refused(408, "the body did not come in time", code="slow"))
+        elif self._is_free and elapsed > (limits.idle_seconds if self._served_any else limits.head_seconds):
+            self.transport.close()
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client has sent: a whole request with a head that is known goes the short way."""
+        if self._at_rest:
+            end = data.find(b"\r\n\r\n") + 4
+            head = self._heads.get(data[:end])
+            if head is not None and len(data) - end == head.length and (direct := self._direct()) is not None:
+                self._at_rest = False
+                request = DirectRequest(self, direct, head)
+                self.cycle = request
+                request.more_body = False
+                request.body = data[end:]
+                request.come()
+                return
+        elif self._lingering:
+            return
+        self._at_rest = False
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        if self._in_head or not self._in_body:
+            self._head_bytes += len(data)
+        self._fed = data
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+                return
+            self._unsupported_upgrade_warning()
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(
+                cause, httptools.HttpParserError
+            ):
+                logger.error("a request failed", exc_info=cause)
+                self.refuse(Refused(500, "this is our mistake", code="internal"))
+            else:
+                self.refuse(Refused(400, "this is not HTTP", code="http"))
+            return
+        finally:
+            self._fed = b""
+        if self._in_head and self._head_bytes > self._limits.head_bytes:
+            self._refuse_head()
+        self._rest_if_free()
+
+    def on_message_begin(self) -> None:
+        """A request's first byte is here."""
+        if self._lingering:
+            return
+        super().on_message_begin()
+        self._in_head = True
+        self._since = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        """A request's head is here."""
+        if self._lingering:
+            return
+        self._in_head, self._in_body = False, True
+        self._head_bytes = 0
+        self._since = self.loop.time()
+        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        direct = self._direct()
+        if size > self._limits.head_bytes:
+            self._refuse_head()
+        elif direct is None or self.parser.should_upgrade() or not direct.serves(path_of(self.url)[0]):
+            super().on_headers_complete()
+        else:
+            self._take_head(direct)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body is here."""
+        if self._lingering:
+            return
+        if isinstance(self.cycle, DirectRequest):
+            self.cycle.read(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is here."""
+        self._in_body = False
+        if self._lingering:
+            return
+        if isinstance(self.cycle, DirectRequest):
+            self.cycle.end()
+        else:
+            super().on_message_complete()
+
+    def _take_head(self, direct: Direct) -> None:
+        head = read_head(self.parser, self.url, self.headers)
+        end = self._fed.find(b"\r\n\r\n") + 4
+        before, request = self.cycle, DirectRequest(self, direct, head)
+        if before is None or before.response_complete:
+            if head.length is not None and len(self._fed) - end == head.length:  # a head and its body, nothing else
+                self._heads.learn(self._fed[:end], head)
+            self.cycle = request
+            request.come()
+        else:
+            self.cycle = request
+            self.flow.pause_reading()
+            self.pipeline.appendleft((request, self.app))  # type: ignore[arg-type]
+
+    # Answering
+
+    def answered(self, request: DirectRequest, answer: Answer) -> None:
+        """Send a request's answer, and go on with the next."""
+        if self.transport.is_closing():
+            return
+        keep_alive = request.keep_alive and not request.is_unread and (b"connection", b"close") not in answer.headers
+        self.transport.write_whole(rendered(answer, keep_alive=keep_alive))
+        if keep_alive:
+            self.on_response_complete()
+        elif request.more_body:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """A request was answered: begin the next that has come, or wait for it."""
+        self.server_state.total_requests += 1
+        self._served_any = True
+        if self.transport.is_closing():
+            return
+        if self._stalled_since is None:
+            self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        self._rest_if_free()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if isinstance(cycle, DirectRequest):
+            cycle.come()
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def refuse(self, refused: Refused) -> None:
+        """Say why the connection ends, unless an answer has begun, and end it."""
+        cycle = self.cycle
+        busy = cycle is not None and not cycle.response_complete
+        begun = busy and getattr(cycle, "response_started", False)
+        waiting = bool(self.pipeline) or (busy and not cycle.more_body)
+        if not begun and not waiting:  # else it would be taken for the answer to something else
+            self.transport.write(rendered(complete(refused.answer), keep_alive=False))
+        if busy:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.pipeline.clear()
+        self._in_head = self._in_body = False
+        self._linger()
+
+    def _refuse_head(self) -> None:
+        self.refuse(Refused(431, f"a head may have {self._limits.head_bytes >> 10} KiB", code="too_large"))
+
+    def _linger(self) -> None:
+        # Closed at once, with bytes of the client's unread, the connection would be reset and the answer lost.
+        self._at_rest, self._lingering = False, True
+        self._since = self.loop.time()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+
+    def client_of(self, head: Head) -> str | None:
+        """The sender's address: the connection's, or what a proxy says that is trusted."""
+        host = self.client[0] if self.client else None
+        proxied = self.config.loaded_app
+        if head.forwarded and isinstance(proxied, ProxyHeadersMiddleware) and host in proxied.trusted_hosts:
+            return proxied.trusted_hosts.get_trusted_client_address(head.forwarded)[0] or host
+        return host
+
+    @property
+    def _is_free(self) -> bool:
+        return not self.pipeline and (self.cycle is None or self.cycle.response_complete)
+
+    def _rest_if_free(self) -> None:
+        self._at_rest = self._is_free and not (self._in_head or self._in_body or self._lingering)
+        if self._at_rest:
+            self._head_bytes = 0
+            self._since = self.loop.time()

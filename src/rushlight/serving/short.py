@@ -1,0 +1,128 @@
+"""One request of the short way."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from rushlight.events.envelope import now
+from rushlight.ingest.limits import MAX_BODY_BYTES
+from rushlight.ingest.refusals import Refused, complete, too_large
+from rushlight.ingest.request import Answer, Request
+from rushlight.serving.direct import Direct, Head
+
+MAX_DISCARDED_BYTES = 64 << 10
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+logger = logging.getLogger(__name__)
+
+
+class Connection(Protocol):
+    """What a request needs of its connection."""
+
+    loop: Any
+    transport: Any
+
+    def answered(self, request: DirectRequest, answer: Answer, /) -> None:
+        """Send a request's answer, and go on with the next."""
+
+    def refuse(self, refused: Refused, /) -> None:
+        """Say why the connection ends, and end it."""
+
+    def client_of(self, head: Head, /) -> str | None:
+        """The sender's address."""
+
+
+class _Ignored:
+    """An event that nobody waits for."""
+
+    def set(self) -> None:
+        """Nobody does."""
+
+
+class DirectRequest:
+    """A request in the place of uvicorn's cycle, with those of its attributes that the connection looks at."""
+
+    __slots__ = (
+        *("_began", "_connection", "_direct", "_early", "_turn", "body", "disconnected", "head", "keep_alive"),
+        *("more_body", "response_complete"),
+    )
+    message_event = _Ignored()
+
+    def __init__(self, connection: Connection, direct: Direct, head: Head) -> None:
+        self._connection = connection
+        self._direct = direct
+        self.head = head
+        self.keep_alive = head.keep_alive
+        self.body: bytes | bytearray = b""
+        self.more_body = True
+        self.response_complete = self.disconnected = False
+        self._turn = False
+        self._began = connection.loop.time()
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether more of its body may come than is worth passing over, or maybe nothing.
+
+        A client that asked first may or may not send the body of what was refused: what follows could be either.
+        """
+        length = self.head.length
+        return self.more_body and (length is None or length > MAX_DISCARDED_BYTES or "expect" in self.head.headers)
+
+    def come(self) -> None:
+        """It is this request's turn: everything before it was answered."""
+        self._turn = True
+        early = self._direct.door.early(self.head.method, self.head.headers)
+        if early is not None:
+            self.answer(early)
+        elif not self.more_body:
+            self.begin()
+        elif self.head.headers.get("expect", "").lower() == "100-continue" and not self.body:
+            self._connection.transport.write(CONTINUE)
+
+    def read(self, piece: bytes) -> None:
+        """Take a piece of the body."""
+        if self.response_complete:
+            return
+        if not self.body:
+            self.body = piece
+        elif isinstance(self.body, bytearray):
+            self.body += piece
+        else:
+            self.body = bytearray(self.body + piece)
+        if len(self.body) > MAX_BODY_BYTES:
+            self.body = b""
+            self.answer(complete(too_large().answer)) if self._turn else self._connection.refuse(too_large())
+
+    def end(self) -> None:
+        """The body is here."""
+        self.more_body = False
+        if self._turn and not self.response_complete:
+            self.begin()
+
+    def begin(self) -> None:
+        """Hand it over."""
+        head = self.head
+        request = Request(
+            path=head.path,
+            query=head.query,
+            headers=head.headers,
+            body=bytes(self.body),
+            received_at=now(),
+            client=self._connection.client_of(head),
+        )
+        try:
+            self._direct.door.take(request, self.answer)
+        except Exception:
+            logger.exception("a request to %s failed", head.path)
+            self.answer(complete(Refused(500, "this is our mistake", code="internal").answer))
+
+    def answer(self, answer: Answer) -> None:
+        """Send the answer; only the first counts."""
+        if self.response_complete:
+            return
+        self.response_complete = True
+        connection = self._connection
+        self._direct.counted(answer.status, connection.loop.time() - self._began)
+        if not self.disconnected:
+            connection.answered(self, answer)

@@ -1,0 +1,322 @@
+"""A connection gives each request its answer in order, and ends whoever is slow, loud or unclear."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import uvicorn
+
+from rushlight.ingest.request import Answer, Request
+from rushlight.serving.connection import connections
+from rushlight.serving.direct import Direct
+from rushlight.serving.limits import Limits
+
+PATIENCE_SECONDS = 20.0
+QUICK = Limits(
+    head_seconds=0.2, body_seconds=0.2, idle_seconds=0.4, linger_seconds=0.2, sweep_seconds=0.05, head_bytes=2048
+)
+CALM = Limits()
+
+
+class FakeDoor:
+    """Answers with what it got; ``/hold`` only when it is told to."""
+
+    def __init__(self) -> None:
+        self.held: list[Callable[[Answer], None]] = []
+        self.came = asyncio.Event()
+
+    def early(self, method: str, headers: Mapping[str, str]) -> Answer | None:
+        """Refuses other methods, and who says that he is nobody."""
+        if headers.get("x-who") == "nobody":
+            return Answer(401, b'"no"')
+        return None if method == "POST" else Answer(405, b'"post"')
+
+    def take(self, request: Request, answer: Callable[[Answer], None]) -> None:
+        """Answers with path, query, client and body."""
+        if request.path == "/direct/fail":
+            raise RuntimeError("a bug")
+        if request.path == "/direct/hold":
+            self.held.append(answer)
+            self.came.set()
+            return
+        answer(Answer(202, b"%s?%s %s" % (request.path.encode(), request.query.encode(), request.body)))
+
+
+async def plain(scope: Any, receive: Any, send: Any) -> None:
+    """The ASGI side: answers with the body's length."""
+    if scope["type"] == "lifespan":
+        return
+    size = 0
+    while (message := await receive())["type"] == "http.request":
+        size += len(message["body"])
+        if not message["more_body"]:
+            break
+    else:
+        return
+    body = b"plain %d" % size
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Client:
+    """A raw connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.writer.write(data)
+
+    async def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
+        """The next answer: status, headers, body."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            line, *rest = head[:-4].split(b"\r\n")
+            headers = dict(each.split(b": ", 1) for each in rest)
+            body = await self.reader.readexactly(int(headers.get(b"content-length", b"0")))
+        return int(line.split()[1]), headers, body
+
+    async def ended(self) -> bytes:
+        """What comes until the server ends the connection."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            try:
+                return await self.reader.read()
+            except ConnectionResetError:
+                return b""
+
+
+class Served:
+    """A running server."""
+
+    def __init__(self, port: int, door: FakeDoor, server: uvicorn.Server) -> None:
+        self.port, self.door, self.server = port, door, server
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A connection to it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+@asynccontextmanager
+async def serving(limits: Limits) -> AsyncIterator[Served]:
+    """A server for as long as the block lasts."""
+    door = FakeDoor()
+    direct = Direct(door, lambda path: path.startswith("/direct"), lambda *_: None)
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        plain,
+        loop="none",
+        http=connections(lambda: direct, limits),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0.01)
+        yield Served(listening.getsockname()[1], door, server)
+    finally:
+        server.should_exit = True
+        await task
+        listening.close()
+
+
+def post(path: str, body: bytes = b"", *headers: str) -> bytes:
+    """A request's bytes."""
+    lines = [f"POST {path} HTTP/1.1", "Host: here", *headers, f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def chunked(path: str) -> bytes:
+    """The head of a request whose body comes in chunks."""
+    return f"POST {path} HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+
+async def test_one_after_another() -> None:
+    """Requests of both ways share a connection, whether heads are new or known, and whole or in single bytes."""
+    async with serving(CALM) as served, served.client() as client:
+        for _ in range(3):
+            client.send(post("/direct/a?b=c", b"xyz"))
+            assert (await client.answer())[::2] == (202, b"/direct/a?b=c xyz")
+        for byte in post("/direct/a", b"slow"):
+            client.send(bytes([byte]))
+            await asyncio.sleep(0)
+        assert (await client.answer())[2] == b"/direct/a? slow"
+        client.send(post("/other", b"12345"))
+        assert (await client.answer())[::2] == (200, b"plain 5")
+        client.send(
+            b"POST /direct/c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+        )
+        assert (await client.answer())[2] == b"/direct/c? abc"
+        client.send(post("/direct/fail"))
+        assert (await client.answer())[0] == 500
+        client.send(post("/direct/a", b"", "Connection: close"))
+        assert (await client.answer())[0] == 202
+        assert await client.ended() == b""
+
+
+async def test_pipelining() -> None:
+    """Answers come in the order of the requests, also when the first is ready last; of both ways."""
+    async with serving(CALM) as served, served.client() as client:
+        client.send(post("/direct/hold") + post("/direct/b", b"2") + post("/other", b"3") + post("/direct/d", b"4"))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await served.door.came.wait()
+        client.send(post("/direct/e", b"5"))
+        served.door.held[0](Answer(202, b"1"))
+        answers = [(await client.answer())[2] for _ in range(5)]
+        assert answers == [b"1", b"/direct/b? 2", b"plain 1", b"/direct/d? 4", b"/direct/e? 5"]
+
+
+async def test_continue() -> None:
+    """Who asks first is told to go on, or is told at once that it is useless, and then the connection ends."""
+    async with serving(CALM) as served:
+        async with served.client() as client:
+            client.send(post("/direct/a", b"xyz", "Expect: 100-continue")[:-3])
+            assert (await client.answer())[0] == 100
+            client.send(b"xyz")
+            assert (await client.answer())[2] == b"/direct/a? xyz"
+        async with served.client() as client:
+            client.send(post("/direct/a", b"xyz", "Expect: 100-continue", "X-Who: nobody")[:-3])
+            status, headers, _ = await client.answer()
+            assert (status, headers[b"connection"]) == (401, b"close")
+            assert await client.ended() == b""
+
+
+async def test_refused_bodies() -> None:
+    """A small body of a refused request is passed over; one that is too large ends the connection, with its reason."""
+    async with serving(CALM) as served:
+        async with served.client() as client:
+            client.send(post("/direct/a", b"xyz", "X-Who: nobody"))
+            assert (await client.answer())[0] == 401
+            client.send(b"GET /direct/a HTTP/1.1\r\nHost: h\r\n\r\n" + post("/direct/a", b"2"))
+            assert (await client.answer())[0] == 405
+            assert (await client.answer())[2] == b"/direct/a? 2"
+        async with served.client() as client:
+            client.send(chunked("/direct/a"))
+            for _ in range(17):
+                client.send(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
+            status, headers, _ = await client.answer()
+            assert (status, headers[b"connection"]) == (413, b"close")
+            assert await client.ended() == b""
+
+
+@pytest.mark.parametrize("path", ["/direct/a", "/other"])
+async def test_slow_clients(path: str) -> None:
+    """A head or a body that does not come in time is 408, on every path; a silent connection just ends."""
+    async with serving(QUICK) as served:
+        for begun in (post(path, b"xyz")[:-30], post(path, b"xyz")[:-1]):
+            async with served.client() as client:
+                client.send(begun)
+                status, headers, _ = await client.answer()
+                assert (status, headers[b"connection"]) == (408, b"close")
+                assert await client.ended() == b""
+        async with served.client() as client:
+            assert await client.ended() == b""
+        async with served.client() as client:
+            client.send(post(path))
+            assert (await client.answer())[0] in (200, 202)
+            assert await client.ended() == b""
+
+
+async def test_a_request_in_work_is_not_slow() -> None:
+    """Only the client has deadlines: who has sent everything is answered, whenever that is."""
+    async with serving(QUICK) as served, served.client() as client:
+        client.send(post("/direct/hold"))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await served.door.came.wait()
+        await asyncio.sleep(6 * QUICK.head_seconds)
+        served.door.held[0](Answer(202, b"late"))
+        assert (await client.answer())[2] == b"late"
+
+
+@pytest.mark.parametrize("path", ["/direct/a", "/other"])
+async def test_large_heads_and_nonsense(path: str) -> None:
+    """A head beyond the limit is 431, in one header or many, ended or not; what is not HTTP is 400."""
+    many = [f"X-{number}: {'v' * 50}" for number in range(60)]
+    unclear = f"POST {path} HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    cases = [
+        (post(path, b"", "X: " + "v" * 3000), 431),
+        (post(path, b"", *many), 431),
+        (f"POST {path} HTTP/1.1\r\nX: ".encode() + b"v" * 3000, 431),
+        (f"POST /{'u' * 3000}".encode(), 431),
+        (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00", 400),
+        (unclear, 400),
+        (b"OPTIONS * HTTP/1.1\r\n\r\n", 400),
+    ]
+    async with serving(QUICK) as served:
+        for sent, status in cases:
+            async with served.client() as client:
+                client.send(sent)
+                assert (await client.answer())[0] == status
+                assert await client.ended() == b""
+
+
+async def test_too_many_connections() -> None:
+    """Who comes when there is no room is told so; there is room again when another has left."""
+    async with serving(Limits(connections=1)) as served:
+        async with served.client() as first:
+            first.send(post("/direct/a"))
+            assert (await first.answer())[0] == 202
+            async with served.client() as second:
+                status, headers, _ = await second.answer()
+                assert (status, b"retry-after" in headers) == (503, True)
+                assert await second.ended() == b""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            status = 503
+            while status == 503:
+                async with served.client() as third:
+                    third.send(post("/direct/a"))
+                    status = (await third.answer())[0]
+        assert status == 202
+
+
+async def test_a_client_that_does_not_read() -> None:
+    """Nothing more is taken from it than its answers leave room for, and in the end it is cut off."""
+    async with serving(Limits(stalled_seconds=0.2, sweep_seconds=0.05)) as served:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.sock_connect(sock, ("127.0.0.1", served.port))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                with suppress(ConnectionError):
+                    while True:
+                        await loop.sock_sendall(sock, post("/direct/a", b"x" * 8000))
+        finally:
+            sock.close()
+
+
+async def test_shutting_down() -> None:
+    """A request in work is answered before its connection ends; others end at once."""
+    async with serving(CALM) as served, served.client() as busy, served.client() as idle:
+        busy.send(post("/direct/hold"))
+        idle.send(post("/direct/a"))
+        assert (await idle.answer())[0] == 202
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await served.door.came.wait()
+        served.server.should_exit = True
+        assert await idle.ended() == b""
+        served.door.held[0](Answer(202, b"last"))
+        status, headers, body = await busy.answer()
+        assert (status, headers[b"connection"], body) == (202, b"close", b"last")
+        assert await busy.ended() == b""

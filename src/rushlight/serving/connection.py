@@ -1,7 +1,6 @@
 """One connection: uvicorn's, with limits on what a client may take, and a short way for the requests of a `Direct`.
 
-A `DirectRequest` stands where uvicorn has its cycle: pipelining, shutting down and losing the connection treat both
-alike.
+A `DirectRequest` stands where uvicorn has its cycle; pipelining, shutdown and loss of the connection treat both alike.
 """
 
 from __future__ import annotations
@@ -186,10 +185,12 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._since = self.loop.time()
         size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
-        direct = self._direct()
+        direct, path = self._direct(), path_of(self.url)[0]
         if size > self._limits.head_bytes:
             self._refuse_head()
-        elif direct is None or self.parser.should_upgrade() or not direct.serves(path_of(self.url)[0]):
+        elif not path.startswith("/"):
+            self.refuse(Refused(400, "the target is not a path", code="path"))
+        elif direct is None or self.parser.should_upgrade() or not direct.serves(path):
             super().on_headers_complete()
         else:
             self._take_head(direct)

@@ -27,7 +27,6 @@ from benchmarks import bodies
 from rushlight.events.envelope import Envelope, encode, now
 from rushlight.events.ids import event_id, partition_of
 from rushlight.ingest.admission import Admission
-from rushlight.ingest.asgi import serve
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.http import DIALECTS, key_in
 from rushlight.ingest.keys import Key, Keyring
@@ -39,7 +38,8 @@ from rushlight.ingest.refusals import complete
 from rushlight.ingest.reports import seal_all
 from rushlight.ingest.request import Answer, Decoded, Report, Request
 from rushlight.local.instance import Instance
-from rushlight.one_write import OneWrite
+from rushlight.serving.connection import connections
+from rushlight.serving.direct import Direct
 from rushlight.store.database import Database
 
 T = TypeVar("T")
@@ -174,6 +174,10 @@ class _Wire(asyncio.Transport):
         pass
 
 
+async def _nowhere(_scope: Any, _receive: Any, _send: Any) -> None:
+    """No request goes the long way."""
+
+
 class _Accepting:
     """Takes everything at once."""
 
@@ -183,9 +187,6 @@ class _Accepting:
         """Every body is read."""
         return None
 
-    async def welcome(self, _headers: Mapping[str, str], _path: str, /) -> None:
-        """Everybody may send."""
-
     def take(self, _request: Request, answer: Callable[[Answer], None], /) -> None:
         """Answer at once."""
         answer(TAKEN)
@@ -193,14 +194,11 @@ class _Accepting:
 
 async def _time_http(clock: _Clock, plan: Plan, requests: Sequence[Request]) -> None:
     """Each request's bytes go through the server's protocol, as many at once as would be on their way."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await serve(_Accepting(), scope, receive, send)
-
-    config = uvicorn.Config(app, http=OneWrite, lifespan="off", log_config=None, access_log=False, server_header=False)
+    make = connections(lambda: Direct(_Accepting(), lambda _: True, lambda *_: None))
+    config = uvicorn.Config(_nowhere, lifespan="off", log_config=None, access_log=False, server_header=False)
     config.load()
     wires = [_Wire() for _ in range(plan.together)]
-    protocols = [OneWrite(config, ServerState(), {}) for _ in wires]
+    protocols = [make(config=config, server_state=ServerState(), app_state={}) for _ in wires]
     for protocol, wire in zip(protocols, wires, strict=True):
         protocol.connection_made(wire)
     sent = [bodies.head(plan.format, plan.write_key, plan.size, len(each.body)) + each.body for each in requests]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from rushlight.ingest.admission import Admission
 from rushlight.ingest.request import Answer, Request
 from rushlight.serving.connection import connections
 from rushlight.serving.direct import Direct
@@ -27,10 +28,11 @@ class FakeDoor:
     """Answers with what it got; ``/hold`` only when it is told to."""
 
     def __init__(self) -> None:
+        self.admission = Admission()
         self.held: list[Callable[[Answer], None]] = []
         self.came = asyncio.Event()
 
-    def early(self, method: str, headers: Mapping[str, str]) -> Answer | None:
+    def early(self, method: str, headers: Mapping[str, str], _path: str) -> Answer | None:
         """Refuses other methods, and who says that he is nobody."""
         if headers.get("x-who") == "nobody":
             return Answer(401, b'"no"')
@@ -38,6 +40,9 @@ class FakeDoor:
 
     def take(self, request: Request, answer: Callable[[Answer], None]) -> None:
         """Answers with path, query, client and body."""
+        if request.headers.get("x-who") == "nobody":
+            answer(Answer(401, b'"no"'))
+            return
         if request.path == "/direct/fail":
             raise RuntimeError("a bug")
         if request.path == "/direct/hold":

@@ -192,6 +192,20 @@ class Admission:
             if quota is not None:
                 quota.take(1)
 
+    def hold(self, size: int) -> None:
+        """Count a piece of a body that comes in parts; `release` is due for it in any case.
+
+        Raises:
+            TurnedAway: too much is held.
+        """
+        self._reading_bytes += size
+        if self._reading_bytes > MAX_READING_BYTES:
+            raise self._overload(BEHAVIOUR, "too many large bodies are on their way")
+
+    def release(self, size: int) -> None:
+        """A body, or what came of it, has been read or given up."""
+        self._reading_bytes -= size
+
     @contextmanager
     def reading(self) -> Iterator[Callable[[int], None]]:
         """Counts the bytes of a body that comes in parts, for as long as the block runs."""
@@ -200,14 +214,12 @@ class Admission:
         def add(size: int) -> None:
             nonlocal held
             held += size
-            self._reading_bytes += size
-            if self._reading_bytes > MAX_READING_BYTES:
-                raise self._overload(BEHAVIOUR, "too many large bodies are on their way")
+            self.hold(size)
 
         try:
             yield add
         finally:
-            self._reading_bytes -= held
+            self.release(held)
 
     def collect(self, exposition: Exposition) -> None:
         """Add what was refused."""

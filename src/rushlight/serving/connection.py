@@ -75,6 +75,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._sweep.discard(self)
+        self._lose()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
@@ -135,7 +136,7 @@ class Connection(HttpToolsProtocol):
                 self.cycle = request
                 request.more_body = False
                 request.body = data[end:]
-                request.come()
+                request.begin()
                 return
         elif self._lingering:
             return
@@ -272,9 +273,15 @@ class Connection(HttpToolsProtocol):
         if busy:
             cycle.disconnected = True
             cycle.message_event.set()
-        self.pipeline.clear()
+        self._lose()
         self._in_head = self._in_body = False
         self._linger()
+
+    def _lose(self) -> None:
+        for request in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
+            if isinstance(request, DirectRequest):
+                request.lost()
+        self.pipeline.clear()
 
     def _refuse_head(self) -> None:
         self.refuse(Refused(431, f"a head may have {self._limits.head_bytes >> 10} KiB", code="too_large"))

@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 import httptools
 
+from rushlight.ingest.admission import Admission
+from rushlight.ingest.limits import MAX_BODY_BYTES
 from rushlight.ingest.request import Answer, Request
 
 MAX_REMEMBERED_HEADS = 2048
@@ -20,7 +22,9 @@ MAX_READY_BYTES = 256
 class Door(Protocol):
     """What answers such requests."""
 
-    def early(self, method: str, headers: Mapping[str, str], /) -> Answer | None:
+    admission: Admission
+
+    def early(self, method: str, headers: Mapping[str, str], path: str, /) -> Answer | None:
         """The answer to a request whose body need not be read; None for all others."""
 
     def take(self, request: Request, answer: Callable[[Answer], None], /) -> None:
@@ -53,7 +57,8 @@ class Head(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether the same bytes again need no parser: a body of known length and nothing else asked for."""
-        return self.method == "POST" and self.length is not None and "expect" not in self.headers
+        short = self.length is not None and self.length <= MAX_BODY_BYTES
+        return short and self.method == "POST" and "expect" not in self.headers
 
 
 def path_of(url: bytes) -> tuple[str, str]:

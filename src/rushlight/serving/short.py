@@ -6,8 +6,9 @@ import logging
 from typing import Any, Protocol
 
 from rushlight.events.envelope import now
+from rushlight.ingest.admission import TurnedAway
 from rushlight.ingest.limits import MAX_BODY_BYTES
-from rushlight.ingest.refusals import Refused, complete, too_large
+from rushlight.ingest.refusals import Refused, complete, too_large, turned_away
 from rushlight.ingest.request import Answer, Request
 from rushlight.serving.direct import Direct, Head
 
@@ -44,7 +45,7 @@ class DirectRequest:
     """A request in the place of uvicorn's cycle, with those of its attributes that the connection looks at."""
 
     __slots__ = (
-        *("_began", "_connection", "_direct", "_early", "_turn", "body", "disconnected", "head", "keep_alive"),
+        *("_began", "_connection", "_direct", "_held", "_turn", "body", "disconnected", "head", "keep_alive"),
         *("more_body", "response_complete"),
     )
     message_event = _Ignored()
@@ -58,6 +59,7 @@ class DirectRequest:
         self.more_body = True
         self.response_complete = self.disconnected = False
         self._turn = False
+        self._held = 0
         self._began = connection.loop.time()
 
     @property
@@ -72,7 +74,7 @@ class DirectRequest:
     def come(self) -> None:
         """It is this request's turn: everything before it was answered."""
         self._turn = True
-        early = self._direct.door.early(self.head.method, self.head.headers)
+        early = self._direct.door.early(self.head.method, self.head.headers, self.head.path)
         if early is not None:
             self.answer(early)
         elif not self.more_body:
@@ -91,8 +93,30 @@ class DirectRequest:
         else:
             self.body = bytearray(self.body + piece)
         if len(self.body) > MAX_BODY_BYTES:
-            self.body = b""
-            self.answer(complete(too_large().answer)) if self._turn else self._connection.refuse(too_large())
+            self._give_up(too_large())
+            return
+        self._held += len(piece)
+        try:
+            self._direct.door.admission.hold(len(piece))
+        except TurnedAway as away:
+            self._give_up(turned_away(away))
+
+    def lost(self) -> None:
+        """The client has left."""
+        self.disconnected = True
+        self._release()
+
+    def _give_up(self, refused: Refused) -> None:
+        self.body = b""
+        if self._turn:
+            self.answer(complete(refused.answer))
+        else:
+            self._connection.refuse(refused)
+
+    def _release(self) -> None:
+        if self._held:
+            self._direct.door.admission.release(self._held)
+            self._held = 0
 
     def end(self) -> None:
         """The body is here."""
@@ -101,7 +125,8 @@ class DirectRequest:
             self.begin()
 
     def begin(self) -> None:
-        """Hand it over."""
+        """Hand it over: `Door.take` checks all that `Door.early` does of a POST."""
+        self._release()
         head = self.head
         request = Request(
             path=head.path,
@@ -122,6 +147,7 @@ class DirectRequest:
         if self.response_complete:
             return
         self.response_complete = True
+        self._release()
         connection = self._connection
         self._direct.counted(answer.status, connection.loop.time() - self._began)
         if not self.disconnected:

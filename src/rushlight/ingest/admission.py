@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CLASSES = {VIEW: "views", BEHAVIOUR: "behaviour", MONEY: "money"}
 # What is reported by these routes is a view, whatever the body says.
-VIEW_ROUTES = frozenset({"/v1/page", "/v1/p", "/v1/screen"})
+VIEW_ROUTES = frozenset({"/v1/page", "/v1/p", "/v1/screen", "/v1/s"})
 # How full a bucket must be for each class, and how full the whole for what is beyond a key's share.
 FLOORS = {VIEW: 0.5, BEHAVIOUR: 0.25, MONEY: 0.0}
 SPARE = {VIEW: 0.9, BEHAVIOUR: 0.8, MONEY: 0.7}

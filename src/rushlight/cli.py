@@ -399,6 +399,52 @@ def drop_parked(settings: Settings, **options: Any) -> None:
     run(drop(settings, **options))
 
 
+@cli.command()
+@click.option("--customer", metavar="ID", help="Everything that is held of this person [default: the whole journal].")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ndjson", "csv", "parquet"]),
+    default="ndjson",
+    show_default=True,
+    help="How to write it.",
+)
+@click.option(
+    "--output",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="A file, or of a person as csv or parquet a directory [default: stdout].",
+)
+@shop_option
+@with_settings
+def export(settings: Settings, **options: Any) -> None:
+    """Give out the journal of a shop, or everything that is held of one person.
+
+    What is committed when it begins is in it, and nothing later. Amounts are decimals, with their currency, beside
+    integer minor units.
+    """
+    from rushlight.commands.export import export as give_out
+
+    run(give_out(settings, **options))
+
+
+@cli.command()
+@click.option("--customer", metavar="ID", help="Whom to erase, under every name that an alias has told.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--list", "listed", is_flag=True, help="Show who was erased (by a hash of the id), when and by whom.")
+@shop_option
+@json_option
+@with_settings
+def erase(settings: Settings, **options: Any) -> None:
+    """Forget a person: delete what names them and cut the links; every figure stays as it is.
+
+    Ended in the middle, the same command goes on. Exit code 3: something of the person is still on its way.
+    """
+    from rushlight.commands.erase import erase as forget
+
+    run(forget(settings, **options))
+
+
 @cli.group()
 def keys() -> None:
     """Write keys."""

@@ -11,6 +11,9 @@ ORDERS = tuple(name for name in FAILPOINTS if name.startswith("order."))
 ELSEWHERE = {
     "parking.read": "tests/engine/test_parking.py",
     "commit.parking": "tests/engine/test_parking.py",
+    "erase.marked": "tests/commands/test_erase.py",
+    "erase.journal": "tests/commands/test_erase.py",
+    "erase.subjects": "tests/commands/test_erase.py",
     "replay.read": "tests/engine/test_rebuild_processes.py",
     "replay.committed": "tests/engine/test_rebuild_processes.py",
     "replay.deleted": "tests/engine/test_rebuild_processes.py",

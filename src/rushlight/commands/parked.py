@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import socket
 import time
 from collections.abc import Sequence
 
@@ -16,7 +14,7 @@ from rich.progress import Progress as Bars
 
 from rushlight.commands import NOT_WELL
 from rushlight.commands.session import opened
-from rushlight.commands.text import plain, when
+from rushlight.commands.text import plain, somebody, when
 from rushlight.errors import RushlightError
 from rushlight.query.parked import Parked, ParkedEvent, parked
 from rushlight.settings import Settings
@@ -111,7 +109,7 @@ async def _carry_out(database: Database, wishes: list[Wish], names: Sequence[str
     if missing and not wishes:
         raise Misunderstood(f"nothing is parked of {missing}: see `rushlight parked list`")
     requests = Requests(database)
-    group = await requests.ask(wishes, by=_somebody())
+    group = await requests.ask(wishes, by=somebody())
     why_not = await _done(database, group, len(wishes)) if wishes else ""
     answers = await requests.of_group(group)
     if as_json:
@@ -161,14 +159,6 @@ def _bars() -> Bars:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Bars(*columns, console=console, disable=not console.is_terminal)
-
-
-def _somebody() -> str:
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _target(answer: Request) -> str:

@@ -1,7 +1,9 @@
-"""How commands print what strangers wrote, and moments."""
+"""How commands print what strangers wrote, and moments, and who asks for something."""
 
 from __future__ import annotations
 
+import getpass
+import socket
 from datetime import UTC, datetime
 
 SHOWN_CHARACTERS = 200
@@ -16,3 +18,12 @@ def plain(text: str, limit: int = SHOWN_CHARACTERS) -> str:
 def when(moment: datetime) -> str:
     """A moment in UTC, to the second."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def somebody() -> str:
+    """Who runs this command, as ``user@host``."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"

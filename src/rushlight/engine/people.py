@@ -170,6 +170,7 @@ class Register:
         _id = subject_id(self._partition, event.shop, "p", event.origin)
         document = {
             "p": self._partition,
+            "origin": event.origin,
             "customer": event.customer_id,
             "visitor": event.visitor_id,
             "personal": msgspec.json.encode(personal).decode(),

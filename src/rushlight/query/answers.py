@@ -70,9 +70,17 @@ class FunnelAnswer(RangeAnswer, kw_only=True):
 
 
 class CustomerAnswer(Answer, kw_only=True):
-    """One customer's historic lifetime value by currency."""
+    """One customer's historic lifetime value by currency, and who they were.
+
+    Attributes:
+        also: other ids of the same person, as aliases told; each has a lifetime value of its own.
+        visitors: ids by which the person was seen. first_seen: when anything was told of them first.
+    """
 
     customer_id: str
+    also: list[str]
+    visitors: list[str]
+    first_seen: datetime | None
     first_order_at: datetime | None
     last_order_at: datetime | None
     currencies: dict[str, CustomerSales]

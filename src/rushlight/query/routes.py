@@ -161,7 +161,9 @@ async def get_customer(
     customer_id: Annotated[str, PathParameter(description="The customer's id.")],
     shop: ShopId = DEFAULT_SHOP,
 ) -> CustomerAnswer:
-    """Historic lifetime value: `net` of all the customer's orders, by currency; 404 when there never was one."""
+    """Historic lifetime value: `net` of all the customer's orders, by currency; and the visitors that the customer
+    was seen as. 404 when nothing is known of them. What names a person is in no answer: see `rushlight export`.
+    """
     _shop(shop)
     wanted = str(customer_id).removeprefix("/")
     if not 0 < len(wanted) <= MAX_NAME_CHARACTERS:
@@ -170,10 +172,13 @@ async def get_customer(
     async def query(view: View) -> CustomerAnswer:
         found = await customer(view, wanted)
         if found is None:
-            raise NotFoundException("no order of this customer is known")
+            raise NotFoundException("nothing of this customer is known")
         return CustomerAnswer(
             complete_to=view.complete_to,
             customer_id=wanted,
+            also=found.also,
+            visitors=found.visitors,
+            first_seen=found.first_seen,
             first_order_at=found.first_order_at,
             last_order_at=found.last_order_at,
             currencies=found.currencies,

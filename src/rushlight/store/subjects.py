@@ -7,7 +7,8 @@ Its documents belong to one partition, as those of projections do, and readers m
 - ``…/c/CUSTOMER``, ``…/v/VISITOR``: ``{p, traits: [[name, JSON, at, event id], …], first, last, received}``.
 - ``…/l/CUSTOMER/VISITOR``: a link, ``{p, customer, visitor, first, last}``; ``last`` is exact to the day.
 - ``…/a/ID/OTHER``, and the same the other way round: two names of one person, ``{p, id, other, first, last}``.
-- ``…/p/ORIGIN``: the personal part of a parked event, ``{p, customer, visitor, personal: JSON, received}``.
+- ``…/p/ORIGIN``: the personal part of a parked event, ``{p, origin, customer, visitor, personal: JSON,
+  received}``.
 
 ``erased`` holds one document for each id that was erased, named by its hash: ``{shop, kind, at, by, …}``. What was
 received up to ``at`` and comes later loses its personal part and its link; each position repeats the newest ``at``.

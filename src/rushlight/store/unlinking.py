@@ -1,32 +1,31 @@
-"""What ties an event to a person beyond its own id, and the event without it: no figure is made of any of this."""
+"""What ties an event to a person beyond its own id, and the event without it: no figure is made of any of this.
+
+An order keeps its customer's id, for the books, and loses the way to what the person did. What a visitor did keeps the
+visitor's id, of which the figures are made, and loses whose customer that was. What a payload may have to have stays
+there as a word that names nobody, so that each stored event can still be read.
+"""
 
 from __future__ import annotations
 
 from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.events.envelope import Envelope
-from rushlight.store.database import Document
 
-# An order keeps its customer's id, for the books; the way from there to what the person did ends.
-OF_MONEY = ("visitorId",)
-# What a visitor did keeps the visitor's id, of which the figures are made; whose customer that was is gone.
-OF_BEHAVIOUR = ("customerId", "userId", "previousId", "transactionId")
+NOBODY = "erased"
+NAMING = ("customerId", "userId", "previousId")
+# A visitor's purchase says which order it was.
+PURCHASES = frozenset({"purchase", "refund"})
 FLOW = ("correlationId", "causationId", "trace")
 
 
 def unlinked(event: Envelope) -> None:
     """Take from an event what ties it to its customer (behaviour) or to its visitor (money)."""
-    money = event.name in MONEY_EVENTS
-    if money:
+    payload = event.payload
+    if event.name in MONEY_EVENTS:
         event.visitor_id = None
+        payload.pop("visitorId", None)
     else:
         event.customer_id = None
-    for name in OF_MONEY if money else OF_BEHAVIOUR:
-        event.payload.pop(name, None)
+        payload.update({name: NOBODY for name in NAMING if name in payload})
+        if event.name in PURCHASES:
+            payload.pop("transactionId", None)
     event.correlation_id = event.causation_id = event.trace = None
-
-
-def unlinking(*, money: bool) -> Document:
-    """The same as an update of documents of the journal."""
-    names = OF_MONEY if money else OF_BEHAVIOUR
-    own = "visitorId" if money else "customerId"
-    return {"$unset": dict.fromkeys([own, *FLOW, *(f"payload.{name}" for name in names)], "")}

@@ -8,6 +8,7 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from pymongo.errors import PyMongoError
 
@@ -50,6 +51,7 @@ class Delivery:
         self._pass_seconds = PASS_SECONDS
         # Records from the feed's cursor up to here were sent, maybe in vain.
         self._doubtful_end = 0
+        self._erased: datetime | None = None
         self._tasks: list[asyncio.Task[None]] = []
         log.on_written = self._on_written
 
@@ -215,10 +217,22 @@ class Delivery:
             if self.figures.pending < before:
                 self._note_settled()
             await self.figures.publish(checked_at, cut=cut)
+            await self._forget_erased()
         elif self.figures.changed and not self.figures.pending:
             await self.figures.publish(await self.figures.time())
         # Whoever found out that they are settled: a full log in which nothing is open has to make room as well.
         self.log.drop_settled()
+
+    async def _forget_erased(self) -> None:
+        """Once somebody was erased, the newest segment ends: it goes as soon as everything in it is settled."""
+        newest = await self._settling.newest_erasure()
+        if newest == self._erased or not self.log.segments:
+            return
+        last = self.log.segments[-1]
+        with suppress(OSError):
+            await self.log.compact()
+        if self.log.segments[-1] is not last or last.end == last.first:
+            self._erased = newest
 
     async def _pass(self, *, thorough: bool = False) -> None:
         before = self.figures.pending

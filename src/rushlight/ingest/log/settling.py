@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -91,6 +92,15 @@ class Settling:
             for start in range(0, len(numbers), LOOKUP_RECORDS):
                 pending -= await self._settle_found(numbers[start : start + LOOKUP_RECORDS], session)
         return Cut(acknowledged, pending, terminals)
+
+    async def newest_erasure(self) -> datetime | None:
+        """When somebody was erased last; None while nobody was.
+
+        Raises:
+            PyMongoError: it cannot be found out.
+        """
+        positions = await self._positions.all()
+        return max((p.erased for p in positions.values() if p.erased is not None), default=None)
 
     async def _settle_found(self, numbers: Sequence[int], session: AsyncClientSession) -> Counter[str]:
         """Settle the records that have their terminal record in the session's snapshot; their number by source."""

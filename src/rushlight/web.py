@@ -19,6 +19,7 @@ from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.http import IngestApp, is_door
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring
+from rushlight.ingest.rejections import Rejections
 from rushlight.ingest.segment_settings import SETTINGS
 from rushlight.live.board import Board
 from rushlight.live.gateway import Gateway
@@ -179,7 +180,11 @@ class Web:
             age_seconds=intake.age_seconds,
         )
         surroundings = Surroundings.of(settings)
-        door = self._apps[INGEST] = IngestApp(intake, Keyring(database), self._admission, surroundings)
+        rejections = Rejections(database)
+        rejections.start()
+        self._closers.append(rejections.stop)
+        door = IngestApp(intake, Keyring(database), self._admission, surroundings, rejections)
+        self._apps[INGEST] = door
         self._direct = Direct(door, is_door, partial(self._requests.count, INGEST))
         return intake
 

@@ -21,16 +21,21 @@ from tests.engine.audit import eventually
 CANARY = "c4n4ryWord"
 KEY = f"sk_{CANARY}abcdefghijklmnopqrst"
 MAIL = f"{CANARY}@customers.example"
+CARD = "4111 1111 1111 1111"
 CLOUD = "application/cloudevents+json"
 NOWHERE = "127.0.0.1:1"
 
 
 def requests(board: str, orders: str, good: str) -> list[tuple[str, str, dict[str, str], Any]]:
     """Method, URL, headers and body of everything that is tried."""
+    ga4: dict[str, Any]
     basic = b64encode(f"{KEY}:".encode()).decode()
     event = {"specversion": "1.0", "id": "1", "source": "s", "type": "view_item", "subject": "v"}
     bearer = {"authorization": f"Bearer {good}", "content-type": CLOUD}
     order = {"currency": "USD", "customerId": MAIL, "lines": [{"productId": "p", "quantity": 1, "unitPrice": "1.00"}]}
+    money = {"transaction_id": CARD, "currency": MAIL, "items": [{"item_id": MAIL, "price": CANARY, "coupon": KEY}]}
+    ga4 = {"client_id": MAIL, "user_id": MAIL, "user_properties": {"mail": {"value": MAIL}}}
+    ga4["events"] = [{"name": "purchase", "params": money}, {"name": "refund", "params": {"note": CANARY}}]
     return [
         ("POST", f"{board}/events", {"authorization": f"Bearer {KEY}", "content-type": CLOUD}, event),
         ("POST", f"{board}/events", {"authorization": f"Basic {basic}", "content-type": CLOUD}, event),
@@ -39,6 +44,11 @@ def requests(board: str, orders: str, good: str) -> list[tuple[str, str, dict[st
         ("POST", f"{board}/events", bearer, {**event, "data": {"email": MAIL, "password": CANARY}}),
         ("POST", f"{board}/events", bearer, {**event, "type": "order_created", "data": {"customerId": MAIL}}),
         ("POST", f"{board}/events", bearer, {"password": CANARY, "token": KEY}),
+        ("POST", f"{board}/events", bearer, {**event, "id": "", "data": {"email": MAIL, "card": CARD, "token": KEY}}),
+        ("POST", f"{board}/events", bearer, {**event, "type": "order_created", "data": {"note": CARD, MAIL: KEY}}),
+        ("POST", f"{board}/events", bearer, b'{"password": "%s", "card": "%s"' % (CANARY.encode(), CARD.encode())),
+        ("POST", f"{board}/mp/collect?api_secret={KEY}", {}, {"client_id": MAIL, "events": [{"name": CARD}]}),
+        ("POST", f"{board}/mp/collect?api_secret={good}&x={CANARY}", {}, ga4),
         ("GET", f"{board}/api/v1/summary", {"authorization": f"Bearer {KEY}"}, None),
         ("GET", f"{board}/api/v1/customers/none?token={KEY}", {}, None),
         ("GET", f"{board}/api/v1/summary?from={KEY}", {}, None),
@@ -62,7 +72,10 @@ async def test_no_secret_comes_back(settings: Settings, launch: Launch) -> None:
         async with aiohttp.ClientSession() as session:
             for method, url, headers, body in requests(board, orders, good):
                 async with session.request(
-                    method, url, headers=headers, data=None if body is None else msgspec.json.encode(body)
+                    method,
+                    url,
+                    headers=headers,
+                    data=body if body is None or isinstance(body, bytes) else msgspec.json.encode(body),
                 ) as answer:
                     text = await answer.text()
                     if answer.status >= 400:
@@ -72,7 +85,16 @@ async def test_no_secret_comes_back(settings: Settings, launch: Launch) -> None:
             async def stored() -> bool:
                 return await database.journal.count_documents({}) + await database.outcomes.count_documents({}) > 0
 
+            async def sampled() -> bool:
+                found = await database.rejected.find({"at": {"$exists": True}}).to_list()
+                return {"key", "json", "missing"} <= {sample["code"] for sample in found}
+
             await eventually(stored)
+            await eventually(sampled)
+            async with session.get(f"{board}/api/v1/rejected") as answer:
+                told.append(await answer.text())
+                samples = msgspec.json.decode(told[-1])["samples"]
+                assert any("transaction_id" in sample["sample"] for sample in samples), told[-1]
             async with session.get(f"{board}/docs/openapi.json") as answer:
                 assert {"/events", "/mp/collect", "/api/v1/summary"} <= (await answer.json())["paths"].keys()
             for url in (board, orders):
@@ -85,6 +107,7 @@ async def test_no_secret_comes_back(settings: Settings, launch: Launch) -> None:
     told += [path.read_text(errors="replace") for path in instance_logs]
     for text in told:
         assert CANARY not in text
+        assert CARD not in text
         assert good not in text
 
 

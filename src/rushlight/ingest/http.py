@@ -34,6 +34,7 @@ from rushlight.ingest.refusals import (
     unknown_key,
     unusable,
 )
+from rushlight.ingest.rejections import WHOLE, Rejections
 from rushlight.ingest.reports import seal_all, source_of
 from rushlight.ingest.request import Answer, Decoded, Dialect, Rejection, Report, Request
 from rushlight.ingest.segment_settings import SETTINGS, serve_settings
@@ -79,6 +80,7 @@ class IngestApp:
         keyring: who may send.
         admission: who is let in when not everybody can be.
         surroundings: what the settings say of proxies and shops.
+        rejections: what was turned away is noted there.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class IngestApp:
         keyring: Keyring,
         admission: Admission | None = None,
         surroundings: Surroundings = SOMEWHERE,
+        rejections: Rejections | None = None,
     ) -> None:
         self._intake = intake
+        self._rejections = rejections
         self._keyring = keyring
         self.admission = admission or Admission(age_seconds=intake.age_seconds)
         self._surroundings = surroundings
@@ -103,11 +107,11 @@ class IngestApp:
                 raise Refused(405, "use POST", code="method", headers=[(b"allow", b"POST, OPTIONS")])
             length = headers.get("content-length", "")
             if length.isdecimal() and (len(length) > 12 or int(length) > MAX_BODY_BYTES):
-                raise too_large()
+                raise self._whole(too_large(), key_in(headers))
             if text := key_in(headers):
                 key = self._keyring.known(text)
                 if key is None:
-                    raise unknown_key(text)
+                    raise self._whole(unknown_key(text), text)
                 if key is not UNSURE:
                     self._greet(key, headers, path)
         except Refused as refused:
@@ -148,12 +152,15 @@ class IngestApp:
         except Unavailable as error:
             raise unavailable(error) from error
         if key is None:
-            raise unknown_key(text)
+            raise self._whole(unknown_key(text), text)
         return key
 
     def _take(self, request: Request, answer: Callable[[Answer], None]) -> None:
         dialect = DIALECTS[request.path]
-        request.body = _inflate(request.body)
+        try:
+            request.body = inflate(request.body)
+        except Rejected as error:
+            raise self._whole(unusable(error), key_in(request.headers), dialect.name) from error
         text = key_in(request.headers) or dialect.key_in(request)
         key = self._keyring.known(text)
         if key is UNSURE:
@@ -161,7 +168,7 @@ class IngestApp:
             self._verifying.add(verifying)
             verifying.add_done_callback(self._verifying.discard)
         elif key is None:
-            raise unknown_key(text)
+            raise self._whole(unknown_key(text), text, dialect.name)
         else:
             self._take_from(key, request, dialect, answer)
 
@@ -177,9 +184,12 @@ class IngestApp:
         self._greet(key, request.headers, request.path)
         request.trusted = key.kind == "secret"
         decoded = self._decode(request, dialect, key)
+        if request.path in CHECKS:
+            answer(complete(dialect.answer(request, decoded)))
+            return
         if decoded.rejected:
-            self._count(key, [rejection.code for rejection in decoded.rejected])
-        if not decoded.envelopes or request.path in CHECKS:
+            self._count(key, decoded.rejected, request.body, dialect.name)
+        if not decoded.envelopes:
             answer(complete(dialect.answer(request, decoded)))
             return
 
@@ -201,7 +211,7 @@ class IngestApp:
             check_sender(key, headers)
             self.admission.enter(key, path)
         except Rejected as error:
-            self._count(key, [error.code])
+            self._count(key, [Rejection.of(WHOLE, error)])
             raise Refused(403, error.reason, code=error.code, field=error.field) from error
         except TurnedAway as away:
             self._turn_away(key, away, 1)
@@ -214,7 +224,7 @@ class IngestApp:
         try:
             items = dialect.decode(request)
         except Rejected as error:
-            self._count(key, [error.code])
+            self._count(key, [Rejection.of(WHOLE, error)], request.body, dialect.name)
             self.admission.charge(key)
             raise unusable(error) from error
         try:
@@ -224,16 +234,23 @@ class IngestApp:
         circumstances = Circumstances(request, dialect.name, key, self._surroundings)
         return seal_all(items, key, request.received_at, circumstances)
 
-    def _count(self, key: Key, codes: list[str]) -> None:
-        for code, count in Counter(codes).items():
-            self._intake.reject(source_of(key), code, count)
+    def _count(self, key: Key, rejected: Sequence[Rejection], body: bytes = b"", dialect: str = "") -> None:
+        source = source_of(key)
+        for code, count in Counter([each.code for each in rejected]).items():
+            self._intake.reject(source, code, count)
+        if self._rejections is not None:
+            self._rejections.events(key, source, dialect, rejected, body)
 
-
-def _inflate(body: bytes) -> bytes:
-    try:
-        return inflate(body)
-    except Rejected as error:
-        raise unusable(error) from error
+    def _whole(self, refused: Refused, text: str, dialect: str = "") -> Refused:
+        """Note a request that is refused before its body is read or its sender is known."""
+        if self._rejections is not None:
+            key = self._keyring.known(text)
+            found = Rejection(WHOLE, refused.field, str(refused), refused.code)
+            if key is None or key is UNSURE:
+                self._rejections.stranger(text, dialect, found)
+            else:
+                self._rejections.events(key, source_of(key), dialect, [found], b"")
+        return refused
 
 
 def _priority(items: Sequence[Report | Rejection]) -> int:

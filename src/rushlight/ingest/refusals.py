@@ -29,6 +29,7 @@ class Refused(Exception):
         self, status: int, reason: str, *, code: str, field: str = "", headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
         super().__init__(reason)
+        self.code, self.field = code, field
         body = msgspec.json.encode({"error": {"code": code, "field": field, "message": reason}})
         self.answer = Answer(status, body, headers)
 

@@ -16,6 +16,7 @@ from rushlight.query.products import Product
 from rushlight.query.sales import Point, Sales, Step
 from rushlight.query.trail import StoredEvent
 from rushlight.store.ledger import Ledger
+from rushlight.store.rejected import Sample
 
 
 class Answer(msgspec.Struct, rename="camel", kw_only=True):
@@ -109,6 +110,19 @@ class ParkedAnswer(Parked, kw_only=True, rename="camel"):
     """What is parked, and how complete the figures are: what is parked is in none of them."""
 
     complete_to: CompleteTo
+
+
+class RejectedAnswer(Answer, kw_only=True):
+    """The last events that were turned away, the newest first.
+
+    Attributes:
+        counts: of the shop, by source and reason (`code`). unknown: of what came without a valid key, by reason.
+        samples: of both; ``shop`` is empty without a key. ``sample`` has neither secrets nor personal data.
+    """
+
+    counts: dict[str, dict[str, int]]
+    unknown: dict[str, int]
+    samples: list[Sample]
 
 
 class NoticesAnswer(Answer, kw_only=True):

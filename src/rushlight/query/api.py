@@ -16,6 +16,7 @@ from rushlight.query.failures import HANDLERS
 from rushlight.query.figures import Figures
 from rushlight.query.health import get_live, get_ready, mongodb
 from rushlight.query.routes import ROUTES
+from rushlight.query.senders import SENDERS
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 
@@ -48,7 +49,7 @@ def build(
     needed = {"MongoDB": mongodb(database)} if checks is None else dict(checks)
     missed = dict(concerns or {})
     return Litestar(
-        route_handlers=[ROUTES, get_live, get_ready],
+        route_handlers=[ROUTES, SENDERS, get_live, get_ready],
         dependencies={
             "figures": Provide(lambda: reader, sync_to_thread=False),
             "checks": Provide(lambda: needed, sync_to_thread=False),

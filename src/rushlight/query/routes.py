@@ -65,14 +65,19 @@ To = Annotated[
 ShopId = Annotated[str, QueryParameter(name="shop", max_length=63, description="The shop. Default: `default`.")]
 
 
-def _shop(shop: str) -> str:
+def shop_id(shop: str) -> str:
+    """A shop's id as it was asked for.
+
+    Raises:
+        Rejected: it is malformed.
+    """
     if not SHOP_ID.match(shop):
         raise Rejected("must be lower-case letters, digits and hyphens, at most 63", field="shop")
     return shop
 
 
 async def _span(figures: Figures, shop: str, start: str | None, end: str | None) -> Span:
-    local = zone(figures.settings.shop(_shop(shop)).time_zone)
+    local = zone(figures.settings.shop(shop_id(shop)).time_zone)
     with within(QUERY_SECONDS):
         present = await server_time(figures.database)
     return parse_span(start or None, end or None, local=local, present=present)
@@ -164,7 +169,7 @@ async def get_customer(
     """Historic lifetime value: `net` of all the customer's orders, by currency; and the visitors that the customer
     was seen as. 404 when nothing is known of them. What names a person is in no answer: see `rushlight export`.
     """
-    _shop(shop)
+    shop_id(shop)
     wanted = str(customer_id).removeprefix("/")
     if not 0 < len(wanted) <= MAX_NAME_CHARACTERS:
         raise Rejected(f"must have 1 to {MAX_NAME_CHARACTERS} characters", field="customer_id")
@@ -230,7 +235,7 @@ async def get_projection(
             next=found.next,
         )
 
-    return await figures.read(_shop(shop), query)
+    return await figures.read(shop_id(shop), query)
 
 
 def _plain(value: Any) -> Any:
@@ -282,7 +287,7 @@ async def get_events(
             cursor=page.cursor,
         )
 
-    return await figures.read(_shop(shop), query)
+    return await figures.read(shop_id(shop), query)
 
 
 @get("/parked", summary="What was set aside, and why")
@@ -304,7 +309,7 @@ async def get_parked(
         found = await parked(view.database, shop, aggregate=wanted, limit=limit, session=view.session)
         return ParkedAnswer(complete_to=view.complete_to, **msgspec.structs.asdict(found))
 
-    return await figures.read(_shop(shop), query, lane="long")
+    return await figures.read(shop_id(shop), query, lane="long")
 
 
 @get("/notices", summary="The newest lines of the board")
@@ -315,7 +320,7 @@ async def get_notices(figures: Reader, shop: ShopId = DEFAULT_SHOP) -> NoticesAn
         lines = await board.latest(view.database, shop, SHOWN_NOTICES, view.session)
         return NoticesAnswer(complete_to=view.complete_to, notices=lines)
 
-    return await figures.read(_shop(shop), query)
+    return await figures.read(shop_id(shop), query)
 
 
 @post("/notices", summary="Put a line on the board")

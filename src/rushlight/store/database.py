@@ -13,6 +13,7 @@ Collections:
 - ``subjects``: what names a person, and which visitors are which customer; ``erased``: who was erased, by hash
   (``store/subjects.py``).
 - ``reports``: what worker processes say of themselves.
+- ``rejected``: the last events of each shop that were turned away.
 - ``keys``: write keys, hashed. ``notices``: lines for the board.
 - ``projection.NAME``: projection documents; ``_id`` is ``generation/partition/shop/key``.
 - ``meta``: number of partitions; which generations of each projection exist (``store/generations.py``).
@@ -59,6 +60,7 @@ COLLECTIONS = (
     "reports",
     "subjects",
     "erased",
+    "rejected",
     META,
     "projection.money",
     "projection.behaviour",
@@ -106,6 +108,10 @@ INDEXES: dict[str, list[IndexModel]] = {
             partialFilterExpression={"kind": "dropped"},
         ),
         IndexModel([("place", ASCENDING)], name="unreadable", partialFilterExpression={"kind": "unreadable"}),
+        # The last of them, for whoever asks whether a sender repeats itself.
+        IndexModel(
+            [("shop", ASCENDING), ("at", ASCENDING)], name="repeats", partialFilterExpression={"kind": "duplicate"}
+        ),
     ],
     "requests": [
         IndexModel(
@@ -117,6 +123,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("doneAt", ASCENDING)], name="done", expireAfterSeconds=KEPT_REQUESTS_SECONDS),
     ],
     "reactions.held": [IndexModel([("name", ASCENDING), ("state", ASCENDING), ("nextAt", ASCENDING)], name="due")],
+    "rejected": [IndexModel([("shop", ASCENDING), ("at", ASCENDING)], name="at")],
     # What nobody renews is forgotten after a day.
     "reports": [IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=86_400)],
     "projection.behaviour": [
@@ -155,6 +162,7 @@ class Database:
         self.reports: Collection = db["reports"]
         self.subjects: Collection = db["subjects"]
         self.erased: Collection = db["erased"]
+        self.rejected: Collection = db["rejected"]
         self.meta: Collection = db[META]
 
     @classmethod

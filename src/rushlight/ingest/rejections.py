@@ -1,0 +1,156 @@
+"""What was turned away is remembered for whoever looks for a mistake, and never delays or fails a request.
+
+A stream of bad input costs a counter an event; only so many events a second are looked at, and so few of a kind that
+one sender's mistake does not hide another's. They are cleaned and written in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pymongo
+from pymongo.errors import PyMongoError
+
+from rushlight.errors import in_short
+from rushlight.events.envelope import now
+from rushlight.ingest.keys import PREFIXES, Key
+from rushlight.ingest.redacting import MAX_BODY_BYTES, sample_of, shown_path, shown_reason
+from rushlight.ingest.request import Rejection
+from rushlight.steady import steadily
+from rushlight.store.database import Database
+from rushlight.store.rejected import NOBODY, Counts, Sample, keep
+
+log = logging.getLogger(__name__)
+
+WRITE_SECONDS = 1.0
+ANSWER_SECONDS = 2.0
+MAX_SAMPLES = 10
+MAX_OF_A_KIND = 3
+MAX_SHOPS = 1000
+WHOLE = -1
+SHOWN_CHARACTERS = 4
+MIN_KEY_CHARACTERS = 20
+UNKNOWN_SOURCE = "unknown"
+_WORD = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class _Noted(NamedTuple):
+    sample: Sample
+    body: bytes
+    place: int
+
+
+class Rejections:
+    """Those of one process. `start` it, and `stop` it in the end; what is noted in between is written once a second.
+
+    Args:
+        database: may be out of reach: then counts wait, and the first samples do.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._counts: dict[str, Counts] = {}
+        self._noted: list[_Noted] = []
+        self._kinds: Counter[tuple[str, str]] = Counter()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._away = False
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(steadily(self._run))
+
+    async def stop(self) -> None:
+        """Write what is left, if MongoDB takes it, and end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            await self._write()
+
+    def events(self, key: Key, source: str, dialect: str, rejections: Sequence[Rejection], body: bytes) -> None:
+        """Note events of a request that were turned away, or the request as a whole (index `WHOLE`)."""
+        for rejection in rejections:
+            self._note(key, source, dialect, rejection, body)
+
+    def stranger(self, text: str, dialect: str, rejection: Rejection) -> None:
+        """Note a request without a key of any shop, by the key that it came with; its body is not looked at."""
+        told = text[: 3 + SHOWN_CHARACTERS] + "…" if _is_like_a_key(text) else ""
+        self._note(None, UNKNOWN_SOURCE, dialect, rejection, b"", prefix=told)
+
+    def _note(
+        self, key: Key | None, source: str, dialect: str, rejection: Rejection, body: bytes, *, prefix: str = ""
+    ) -> None:
+        shop = key.shop if key else NOBODY
+        code = _WORD.sub("_", rejection.code) or "invalid"
+        if shop not in self._counts and len(self._counts) >= MAX_SHOPS:
+            return
+        codes = self._counts.setdefault(shop, {}).setdefault(source, {})
+        codes[code] = codes.get(code, 0) + 1
+        self._wake.set()
+        kind = (shop, code)
+        if len(self._noted) >= MAX_SAMPLES or self._kinds[kind] >= MAX_OF_A_KIND:
+            return
+        self._kinds[kind] += 1
+        sample = Sample(
+            shop=shop,
+            at=now(),
+            source=source,
+            dialect=dialect,
+            key=key.prefix if key else prefix,
+            code=code,
+            field=rejection.field,
+            reason=rejection.reason,
+            sample="",
+        )
+        self._noted.append(_Noted(sample, body if len(body) <= MAX_BODY_BYTES else b"", rejection.index))
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._write()
+            await asyncio.sleep(WRITE_SECONDS)
+
+    async def _write(self) -> None:
+        self._wake.clear()
+        counts, noted = self._counts, self._noted
+        self._counts, self._noted, self._kinds = {}, [], Counter()
+        if not counts:
+            return
+        try:
+            with pymongo.timeout(ANSWER_SECONDS):
+                await keep(self._database, [_cleaned(each) for each in noted], counts)
+        except asyncio.CancelledError:
+            self._take_back(counts, noted)
+            raise
+        except PyMongoError as error:
+            if not self._away:
+                log.warning("what was turned away is not written down now: %s", in_short(error))
+            self._away = True
+            self._take_back(counts, noted)
+        else:
+            self._away = False
+
+    def _take_back(self, counts: dict[str, Counts], noted: list[_Noted]) -> None:
+        for shop, of_shop in counts.items():
+            for source, codes in of_shop.items():
+                own = self._counts.setdefault(shop, {}).setdefault(source, {})
+                for code, n in codes.items():
+                    own[code] = own.get(code, 0) + n
+        self._noted = [*noted, *self._noted][:MAX_SAMPLES]
+        self._wake.set()
+
+
+def _cleaned(noted: _Noted) -> Sample:
+    sample = noted.sample
+    sample.reason, sample.field = shown_reason(sample.reason), shown_path(sample.field)
+    sample.sample = sample_of(noted.body, noted.place, dialect=sample.dialect) if noted.body else ""
+    return sample
+
+
+def _is_like_a_key(text: str) -> bool:
+    return len(text) >= MIN_KEY_CHARACTERS and text.startswith(tuple(PREFIXES.values()))

@@ -63,6 +63,13 @@ class Taken(msgspec.Struct):
     rejected: list[Rejection]
 
 
+class SegmentTaken(Taken, kw_only=True):
+    """The same as Segment's senders know it; ``hints`` say what was taken otherwise than it was meant."""
+
+    success: bool
+    hints: list[str] = []
+
+
 class Validation(msgspec.Struct, rename="camel"):
     """GA4's answer; an empty list means that all is well."""
 
@@ -109,12 +116,21 @@ class SegmentBatch(msgspec.Struct, rename="camel", kw_only=True):
 def document() -> Schema:
     """``paths`` and ``components`` of every path that `DIALECTS` serves, to be merged into a larger document."""
     payloads = _payloads()
-    types = [*payloads.values(), Refusal, Taken, Validation, MeasurementProtocol, SegmentMessage, SegmentBatch]
+    types = [
+        *payloads.values(),
+        Refusal,
+        Taken,
+        Validation,
+        MeasurementProtocol,
+        SegmentMessage,
+        SegmentBatch,
+        SegmentTaken,
+    ]
     references, schemas = msgspec.json.schema_components(types, ref_template=REF)
     schemas["CloudEvent"] = _cloud_event(list(payloads), list(references[: len(payloads)]))
     described = {path: described_as(path) for path in DIALECTS}
     return {
-        "paths": {path: operations for path, operations in described.items() if operations},
+        "paths": {**{path: operations for path, operations in described.items() if operations}, **_settings()},
         "components": {"schemas": schemas, "securitySchemes": SECURITY},
     }
 
@@ -179,11 +195,25 @@ def _collect(path: str) -> Schema:
 
 def _segment(path: str) -> Schema:
     batch = path in ("/v1/batch", "/v1/import", "/v1/b")
-    answers = {"200": _answer("What could be read is on disk; the rest is in `rejected`.", "Taken")}
+    answers = {"200": _answer("What could be read is on disk; the rest is in `rejected`.", "SegmentTaken")}
     text = "The key may also stand in the body as `writeKey`. `messageId` says which message is the same."
     content = _json("SegmentBatch" if batch else "SegmentMessage")
     content["text/plain"] = content["application/json"]
     return _operation(f"Segment's {path.removeprefix('/v1/')}", text, content, answers, ("basic", "bearer", "header"))
+
+
+def _settings() -> Schema:
+    key = {"name": "writeKey", "in": "path", "required": True, "schema": {"type": "string", "maxLength": 128}}
+    settings = {"description": "The settings.", "content": {"application/json": {"schema": {"type": "object"}}}}
+    answers = {"200": settings, "404": _answer("The key is not known.", "Refusal")}
+    operation = {
+        "tags": [TAG],
+        "summary": "Where analytics.js is to send",
+        "description": "What Segment's analytics.js asks for before it sends.",
+        "parameters": [key],
+        "responses": {**answers, "503": _answer(ERRORS["503"], "Refusal")},
+    }
+    return {"/v1/projects/{writeKey}/settings": {"get": operation}}
 
 
 _ROUTES: dict[str, Callable[[str], Schema]] = {

@@ -105,7 +105,12 @@ def test_what_a_visitor_does() -> None:
         "Home",
         "screen_view",
     )
-    page = one(event("page_view", {"page_location": "https://shop/tea", "page_title": "Tea", "page_referrer": "https://r.example/x"}))
+    page = one(
+        event(
+            "page_view",
+            {"page_location": "https://shop/tea", "page_title": "Tea", "page_referrer": "https://r.example/x"},
+        )
+    )
     assert page.payload == {"visitorId": "v.1", "url": "https://shop/tea", "title": "Tea", "referrer": "r.example"}
 
 

@@ -7,6 +7,7 @@ text, with the key and the page's circumstances in the body.
 from __future__ import annotations
 
 import random
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 # Of a hundred events: what is shed first is what there is most of.
 SHARES: dict[Kind, int] = {"view": 80, "cart": 15, "order": 5}
 POOL = 4096
-VISITORS, PRODUCTS = 20_000, 500
+VISITORS, PRODUCTS = 100_000, 500
 QUERIES = ("", "", "", "?utm_source=newsletter&utm_medium=email&utm_campaign=autumn", "?gclid=EAIaIQobChMI")
 REFERRERS = ("", "https://www.google.com/", "https://shop.example/", "https://l.instagram.com/")
 AGENTS = (
@@ -33,6 +34,8 @@ AGENTS = (
 )
 MARK = "#id-in-sixteen-#"
 ID_DIGITS = len(MARK)
+VISITOR_MARK = "#vis-#"
+MARKS = re.compile(f"({MARK}|{VISITOR_MARK})".encode())
 
 
 class Request(NamedTuple):
@@ -42,9 +45,23 @@ class Request(NamedTuple):
     data: bytes
 
 
-class _Template(NamedTuple):
-    kind: Kind
-    parts: list[bytes]
+class _Template:
+    """A text with marks in it."""
+
+    def __init__(self, kind: Kind, text: bytes):
+        self.kind = kind
+        self._pieces = MARKS.split(text)
+        self._ids = [n for n, piece in enumerate(self._pieces) if piece == MARK.encode()]
+        self._visitors = [n for n, piece in enumerate(self._pieces) if piece == VISITOR_MARK.encode()]
+
+    def filled(self, number: int, visitor: int) -> bytes:
+        """The text with an id and a visitor in their places; as long as with the marks."""
+        pieces = self._pieces.copy()
+        for place in self._ids:
+            pieces[place] = b"%0*d" % (ID_DIGITS, number)
+        for place in self._visitors:
+            pieces[place] = b"v%05d" % visitor
+        return b"".join(pieces)
 
 
 def requests(written: Format, write_key: str, seed: int, begin: int) -> Iterator[Request]:
@@ -53,23 +70,23 @@ def requests(written: Format, write_key: str, seed: int, begin: int) -> Iterator
     Args:
         begin: the first id; every request takes the next (below 10^16).
     """
-    mark = MARK.encode()
     pool = [
-        _Template(kind, (head(written, write_key, 1, len(body)) + body).split(mark))
+        _Template(kind, head(written, write_key, 1, len(body)) + body)
         for kind, body in _bodies(written, seed, write_key)
     ]
+    chance = random.Random(seed)
     number = begin
     while True:
-        for kind, parts in pool:
-            yield Request(kind, (b"%0*d" % (ID_DIGITS, number)).join(parts))
+        for template in pool:
+            yield Request(template.kind, template.filled(number, int(chance.random() * VISITORS)))
             number += 1
 
 
 def bodies(written: Format, write_key: str, seed: int, count: int, begin: int = 0) -> list[bytes]:
     """So many bodies of events that no public key is refused for; no two are alike."""
-    pool = [body for kind, body in _bodies(written, seed, write_key) if kind != "order"]
-    mark = MARK.encode()
-    return [pool[n % len(pool)].replace(mark, b"%0*d" % (ID_DIGITS, begin + n)) for n in range(count)]
+    pool = [_Template(kind, body) for kind, body in _bodies(written, seed, write_key) if kind != "order"]
+    chance = random.Random(seed)
+    return [pool[n % len(pool)].filled(begin + n, int(chance.random() * VISITORS)) for n in range(count)]
 
 
 def _bodies(written: Format, seed: int, write_key: str) -> Iterator[tuple[Kind, bytes]]:
@@ -113,18 +130,17 @@ def _segment(chance: random.Random, kind: Kind) -> dict[str, Any]:
         "price": _price(product),
         "quantity": chance.randint(1, 3),
     }
-    visitor = chance.randrange(VISITORS)
     event = {
         "type": "track",
         "messageId": MARK,
-        "anonymousId": f"v{visitor}",
+        "anonymousId": VISITOR_MARK,
         "timestamp": _now(),
         "context": {"library": {"name": "@segment/analytics-node", "version": "2.3.0"}},
         "integrations": {},
     }
     if kind == "order":
         order = {"order_id": MARK, "currency": "USD", "total": item["price"], "products": [{**item, "quantity": 1}]}
-        return {**event, "event": "Order Completed", "userId": f"c{visitor}", "properties": order}
+        return {**event, "event": "Order Completed", "userId": VISITOR_MARK, "properties": order}
     name = "Product Added" if kind == "cart" else "Product Viewed"
     return {**event, "event": name, "properties": {**item, "currency": "USD"}}
 
@@ -147,12 +163,11 @@ def _browser(chance: random.Random, kind: Kind) -> dict[str, Any]:
 def _cloudevent(chance: random.Random, kind: Kind) -> dict[str, Any]:
     product = _product(chance)
     item = {"productId": f"p{product}", "name": f"Product number {product}", "quantity": chance.randint(1, 3)}
-    visitor = f"v{chance.randrange(VISITORS)}"
     event = {"specversion": "1.0", "id": MARK, "source": "shop/web", "time": _now()}
     if kind == "order":
         line = {**item, "unitPrice": _price(product)}
         return {**event, "type": "order_created", "data": {"orderId": MARK, "currency": "USD", "lines": [line]}}
-    data = {"visitorId": visitor, "currency": "USD", "items": [{**item, "price": _price(product)}]}
+    data = {"visitorId": VISITOR_MARK, "currency": "USD", "items": [{**item, "price": _price(product)}]}
     return {**event, "type": "add_to_cart" if kind == "cart" else "view_item", "data": data}
 
 

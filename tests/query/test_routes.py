@@ -194,6 +194,9 @@ async def test_customer(http: Http) -> None:
     """Historic lifetime value by currency; the id may hold a slash."""
     assert await get(http, "customers/cust/1") == {
         "customerId": "cust/1",
+        "also": [],
+        "visitors": [],
+        "firstSeen": None,
         "firstOrderAt": "2026-11-27T10:05:00Z",
         "lastOrderAt": "2026-11-27T19:00:00Z",
         "currencies": {

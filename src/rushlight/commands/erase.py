@@ -75,8 +75,7 @@ async def _on_its_way(session: Session, erasure: Erasure) -> str:
             if not waiting or time.monotonic() > deadline:
                 break
             await asyncio.sleep(POLL_SECONDS)
-        if erasure.done.streamed:
-            await forget(url)
+        await forget(url)
     except Unavailable as error:
         return f"the streams could not be searched ({error}): run this again when Redis answers"
     if not erasure.done.waiting:

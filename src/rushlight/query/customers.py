@@ -26,7 +26,8 @@ class Customer(msgspec.Struct, kw_only=True):
     """A customer's orders as a whole, and what is known of who it is.
 
     Attributes:
-        also: other ids of the same person, which have figures of their own. visitors: ids linked to any of them.
+        also: other ids of the same person, which have figures of their own.
+        visitors: ids linked to any of them, the first thousand.
         first_seen: when the first trait or link was told.
     """
 
@@ -49,7 +50,7 @@ async def customer(view: View, customer_id: str) -> Customer | None:
         sums.setdefault(currency, Total(currency)).add({name: document.get(name, 0) for name in "ogdr"})
         firsts += [document["first"]] if "first" in document else []
         lasts += [document["last"]] if "last" in document else []
-    person = await Subjects(view.database, view.scope.partitions, view.session).person(view.scope.shop, customer_id)
+    person = await Subjects(view.database, view.scope.partitions, view.session).seen_as(view.scope.shop, customer_id)
     if not sums and person.first_seen is None and len(person.customers) == 1:
         return None
     return Customer(

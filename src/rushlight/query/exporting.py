@@ -13,6 +13,7 @@ from rushlight.events.event import event_type
 from rushlight.events.money import to_text
 from rushlight.store.database import Database, Document
 from rushlight.store.journal import to_document
+from rushlight.store.parking import Records
 from rushlight.store.positions import Positions
 from rushlight.store.subjects import Person, Subjects
 
@@ -161,8 +162,7 @@ class Held:
             document["origin"]: msgspec.json.decode(document["personal"])
             async for document in Subjects(self._database, self._partitions).parked(self._shop)
         }
-        match = {"shop": self._shop, "aggregateId": {"$exists": True}, "kind": {"$in": ["parked", "dropped"]}}
-        async for document in self._database.outcomes.find(match):
+        async for document in Records(self._database).kept(self._shop):
             try:
                 event = decode(document.get("event", ""))
             except Rejected:

@@ -18,6 +18,7 @@ from rushlight.events.envelope import Envelope, decode, encode
 from rushlight.failpoints import at
 from rushlight.store.clock import server_time
 from rushlight.store.database import Database, Document
+from rushlight.store.parking import Records
 from rushlight.store.subjects import Kind, Person, Subjects, subject_id, tombstone_id, under
 from rushlight.store.unlinking import FLOW, NAMING, NOBODY, PURCHASES, unlinked
 
@@ -130,7 +131,9 @@ class Erasure:
             event = decode(data)
         except Rejected:
             return False
-        return self._names(event) or (event.personal is not None and event.visitor_id in self._visitors)
+        if event.customer_id is not None or event.personal is None:
+            return self._names(event)
+        return event.visitor_id in self._visitors and event.received_at <= self.done.at
 
     def _names(self, event: Envelope) -> bool:
         return event.customer_id in self._ids and event.received_at <= self.done.at
@@ -165,8 +168,7 @@ class Erasure:
     async def _set_aside(self) -> None:
         """Parked and dropped events keep their bytes; those of the person lose the links."""
         outcomes = self._database.outcomes
-        match = {"shop": self._shop, "aggregateId": {"$exists": True}, "kind": {"$in": ["parked", "dropped"]}}
-        async for document in outcomes.find(match, {"event": 1}):
+        async for document in Records(self._database).kept(self._shop):
             text = document.get("event", "")
             try:
                 event = decode(text)

@@ -11,7 +11,7 @@ dropped, left, why, doneAt?}``; only the owner of partition ``p`` executes it, i
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -157,6 +157,13 @@ class Records:
         found = self._outcomes.find(match | {"aggregateId": None}, {"_id": 1})
         origins = [str(document["_id"]) async for document in found]
         return next((origin for origin in origins if origin.rpartition(":")[0] == begin[:-1]), None)
+
+    async def kept(self, shop: str) -> AsyncIterator[Document]:
+        """The documents of the shop's events that are parked or were dropped: both keep their text."""
+        aggregate: Document = {"aggregateId": {"$gte": ""}, "shop": shop}
+        for kind, hint in (("parked", "waiting"), ("dropped", "dropped")):
+            async for document in self._outcomes.find({**aggregate, "kind": kind}, hint=hint):
+                yield document
 
     async def find(self, origins: Sequence[str]) -> dict[str, Held]:
         """Those of the origins whose record is set aside."""

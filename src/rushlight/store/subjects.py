@@ -30,6 +30,9 @@ Kind = Literal["c", "v"]
 MAX_TRAITS = 200
 MAX_TRAITS_BYTES = 256 * 1024
 MAX_NAMES = 1000
+# A device that everybody uses, or an id that everybody is given, is told in part.
+MAX_VISITORS = 1000
+SUBJECTS_AT_ONCE = 200
 
 
 class Trait(NamedTuple):
@@ -130,7 +133,7 @@ class Subjects:
             first, last = min(known.first, link.first), max(known.last, link.last)
             by_visitor[link.visitor] = link._replace(first=first, last=last)
         visitors = sorted(by_visitor)
-        documents = await self._traits(shop, [*(("c", n) for n in names), *(("v", v) for v in [*names, *visitors])])
+        documents = await self._documents(shop, [*(("c", n) for n in names), *(("v", v) for v in [*names, *visitors])])
         traits = {trait.name: trait for trait in merged(t for d in documents for t in stored_traits(d))}
         firsts = [*(d["first"] for d in documents), *(link.first for link in by_visitor.values())]
         return Person(names, visitors, traits, dict(sorted(by_visitor.items())), min(firsts, default=None))
@@ -146,14 +149,27 @@ class Subjects:
                     names.append(document["other"])
         return names
 
-    async def _links(self, shop: str, customer: str) -> list[Link]:
-        found = self._database.subjects.find({"$or": self._under(shop, "l", customer)}, session=self._session)
-        return [Link(d["customer"], d["visitor"], d["first"], d["last"]) async for d in found]
+    async def seen_as(self, shop: str, customer: str) -> Person:
+        """The same without what names the person, and of many visitors only some: what an answer can hold."""
+        names = await self.names(shop, customer)
+        links = [link for name in names for link in await self._links(shop, name, limit=MAX_VISITORS)]
+        documents = await self._documents(shop, [("c", name) for name in names])
+        firsts = [*(d["first"] for d in documents), *(link.first for link in links)]
+        visitors = sorted({link.visitor for link in links})[:MAX_VISITORS]
+        return Person(names, visitors, {}, {}, min(firsts, default=None))
 
-    async def _traits(self, shop: str, subjects: Sequence[tuple[str, str]]) -> list[Document]:
-        ids = [subject_id(p, shop, kind, name) for kind, name in subjects for p in self._partitions]
-        found = self._database.subjects.find({"_id": {"$in": ids}}, session=self._session)
-        return [document async for document in found]
+    async def _links(self, shop: str, customer: str, *, limit: int = 0) -> list[Link]:
+        found = self._database.subjects.find({"$or": self._under(shop, "l", customer)}, session=self._session)
+        return [Link(d["customer"], d["visitor"], d["first"], d["last"]) async for d in found.limit(limit)]
+
+    async def _documents(self, shop: str, subjects: Sequence[tuple[str, str]]) -> list[Document]:
+        documents = list[Document]()
+        for start in range(0, len(subjects), SUBJECTS_AT_ONCE):
+            some = subjects[start : start + SUBJECTS_AT_ONCE]
+            ids = [subject_id(p, shop, kind, name) for kind, name in some for p in self._partitions]
+            found = self._database.subjects.find({"_id": {"$in": ids}}, session=self._session)
+            documents += [document async for document in found]
+        return documents
 
     async def parked(self, shop: str) -> AsyncIterator[Document]:
         """The personal parts of the shop's parked events."""

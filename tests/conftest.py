@@ -36,9 +36,32 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("tests")
 
+# The files that take longest begin first, so that the last ones to end are short; the oracle's before those that fill
+# the installation that it shares with them.
+FIRST = (
+    "tests/test_readme.py",
+    "tests/faults/test_oracle.py",
+    "tests/faults/test_faults.py",
+    "tests/faults/test_state_machine.py",
+    "tests/demo/test_demo.py",
+    "tests/faults/test_machine.py",
+    "tests/ingest/history/test_importing.py",
+    "tests/local/test_survival.py",
+    "tests/faults/test_failpoints_worker.py",
+    "tests/faults/test_seeded_bugs.py",
+    "tests/faults/test_bugs.py",
+    "tests/faults/test_soak.py",
+)
+ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 110.0
 STOP_SECONDS = 100.0
 POLL_SECONDS = 0.02
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; otherwise everything as it was collected."""
+    places = {str(ROOT / name): place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(str(item.path), len(FIRST)))
 
 
 class Launched:
@@ -85,6 +108,8 @@ class Launched:
 
     def end(self) -> None:
         """Be done with it and with all that it started: on Linux at once, as nobody cares any more how it ends."""
+        if self.process.code is not None:
+            return
         if sys.platform != "linux":
             self.stop()
             return
@@ -107,8 +132,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     try:
         yield launched.ready()
     finally:
-        if launched.process.code is None:
-            launched.stop()
+        launched.end()
         shutil.rmtree(data, ignore_errors=True)
 
 
@@ -125,34 +149,39 @@ def _valkey(servers: Instance) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def settings(
-    servers: Instance, _mongo: pymongo.MongoClient[dict[str, Any]], _valkey: redis.Redis, tmp_path: Path
-) -> Iterator[Settings]:
+def _plain(servers: Instance, _valkey: redis.Redis, tmp_path: Path) -> Settings:
+    """Settings on the session's servers with an empty Valkey and any free port."""
+    _valkey.flushall()
+    return Settings(
+        data=str(tmp_path / "data"), port=0, redis_url=servers.redis_url, mongo_url=servers.mongo_url, database="test"
+    )
+
+
+@pytest.fixture
+def settings(_plain: Settings, _mongo: pymongo.MongoClient[dict[str, Any]]) -> Iterator[Settings]:
     """Settings on the session's servers with a database of this test's own, an empty Valkey and any free port."""
     database = f"test_{uuid.uuid4().hex[:12]}"
-    _valkey.flushall()
-    yield Settings(
-        data=str(tmp_path / "data"),
-        port=0,
-        redis_url=servers.redis_url,
-        mongo_url=servers.mongo_url,
-        database=database,
-    )
-    # A transaction that somebody who was killed has left open would hold this up until the server ends it.
-    _mongo.admin.command("killAllSessions", [])
+    yield msgspec.structs.replace(_plain, database=database)
+    _end_transactions(_mongo)
     _mongo.drop_database(database)
 
 
 @pytest.fixture
-def kept_settings(settings: Settings, _mongo: pymongo.MongoClient[dict[str, Any]]) -> Settings:
+def kept_settings(_plain: Settings, _mongo: pymongo.MongoClient[dict[str, Any]]) -> Settings:
     """The same on one database for all tests, emptied before each: half a second less than a new one.
 
     For tests that leave nobody behind who still writes.
     """
+    _end_transactions(_mongo)
     database = _mongo["test_kept"]
     for name in database.list_collection_names():
         database[name].delete_many({})
-    return msgspec.structs.replace(settings, database=database.name)
+    return msgspec.structs.replace(_plain, database=database.name)
+
+
+def _end_transactions(mongo: pymongo.MongoClient[dict[str, Any]]) -> None:
+    """End those that somebody who was killed has left open: they hold up others until the server ends them."""
+    mongo.admin.command("killAllSessions", [])
 
 
 @pytest.fixture
@@ -166,8 +195,7 @@ def launch() -> Iterator[Launch]:
 
     yield start
     for launched in reversed(started):  # whoever was started on the servers of another ends before them
-        if launched.process.code is None:
-            launched.end()
+        launched.end()
         for stored in ("mongo", "valkey"):  # logs stay for whoever looks into a failure
             shutil.rmtree(launched.settings.path / stored, ignore_errors=True)
 
@@ -187,7 +215,7 @@ def _own_valkey(servers: Instance, tmp_path_factory: pytest.TempPathFactory) -> 
     data = tmp_path_factory.mktemp("valkey") / "own"
     launched = Launched(Settings(data=str(data), port=0, mongo_url=servers.mongo_url), ())
     yield launched.ready()
-    launched.stop()
+    launched.end()
 
 
 @pytest.fixture

@@ -199,9 +199,7 @@ class World:
         """Stop everything."""
         self.heal()
         for part in reversed(self._launched.values()):
-            if part.process.code is None:
-                part.process.signal(signal.SIGINT)
-            part.ended()
+            part.end()
         self.network.close()
 
     async def get(self, http: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:

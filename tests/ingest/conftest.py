@@ -1,4 +1,4 @@
-"""A database of the test's own, and intakes that are closed in the end."""
+"""A database that each test finds empty, and intakes that are closed in the end."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ OpenIntake = Callable[..., Awaitable[Intake]]
 
 
 @pytest.fixture
+def settings(kept_settings: Settings) -> Settings:
+    """On one database for all of these tests, which each finds empty."""
+    return kept_settings
+
+
+@pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    """A connection to the test's own database."""
+    """A connection to the database."""
     connected = await Database.connect(settings, role="tests")
     yield connected
     await connected.close()

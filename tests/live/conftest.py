@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.query.conftest import database
+from tests.query.conftest import database, settings
 
-__all__ = ["database"]
+__all__ = ["database", "settings"]

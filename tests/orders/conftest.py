@@ -13,6 +13,12 @@ PATIENT_SECONDS = 30.0
 
 
 @pytest.fixture
+def settings(kept_settings: Settings) -> Settings:
+    """On one database for all of these tests, which each finds empty."""
+    return kept_settings
+
+
+@pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no deadline is tested none is met either: a machine that stands still for seconds makes no 503."""
     with_deadline(monkeypatch, PATIENT_SECONDS)
@@ -20,6 +26,6 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def shop(settings: Settings, patient: None) -> AsyncIterator[Shop]:
-    """An order service on a database of its own, with the stream's fast path."""
+    """An order service on an empty database, with the stream's fast path."""
     async with serving(settings) as running:
         yield running

@@ -35,6 +35,7 @@ from rushlight.errors import SetupError, Unavailable, in_short
 from rushlight.settings import Settings
 from rushlight.store.apart import OrdersGate, OrdersUnreachable
 from rushlight.store.connections import Readable
+from rushlight.store.waiting import mend
 
 log = logging.getLogger(__name__)
 
@@ -290,6 +291,7 @@ def connect_client(
     Raises:
         SetupError: it is no MongoDB URL.
     """
+    mend()
     readable = Readable()
     try:
         client: AsyncMongoClient[Document] = AsyncMongoClient(

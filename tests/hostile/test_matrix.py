@@ -41,7 +41,8 @@ INGEST: dict[str, Expected] = {
     **{f"/v1/{name}": door(200) for name in ("t", "p", "s", "i", "g", "a", "b")},
 }
 SPAN = "from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z"
-# Each with what it is asked for; {shop} is the shop that asks.
+KNOWN: Expected = dict.fromkeys(KINDS, 200) | dict.fromkeys(("none", "revoked", "expired"), 404)
+# Each with what it is asked for; {shop} is the shop that asks, with {key}.
 API: dict[tuple[str, str], tuple[str, Expected]] = {
     ("get", "/api/v1/summary"): (f"/api/v1/summary?shop={{shop}}&{SPAN}", READ),
     ("get", "/api/v1/series"): (f"/api/v1/series?shop={{shop}}&step=day&{SPAN}", READ),
@@ -52,8 +53,10 @@ API: dict[tuple[str, str], tuple[str, Expected]] = {
     ("get", "/api/v1/ledger"): ("/api/v1/ledger", READ),
     ("get", "/api/v1/events"): ("/api/v1/events?shop={shop}&aggregate=visitor-of-{victim}", READ),
     ("get", "/api/v1/parked"): ("/api/v1/parked?shop={shop}", READ),
+    ("get", "/api/v1/rejected"): ("/api/v1/rejected?shop={shop}", READ),
     ("get", "/api/v1/notices"): ("/api/v1/notices?shop={shop}", READ),
     ("post", "/api/v1/notices"): ("/api/v1/notices", SECRET_ONLY),
+    ("get", "/v1/projects/{writeKey}/settings"): ("/v1/projects/{key}/settings", KNOWN),
     ("get", "/health/live"): ("/health/live", READ),
     ("head", "/health/live"): ("/health/live", READ),
     ("get", "/health/ready"): ("/health/ready", READ),
@@ -107,7 +110,7 @@ def test_routes_that_are_read(site: Site) -> None:
             shop = SHOPS.get(kind, "default")
             victim = "default" if shop == "other" else "other"
             body = encoded({"text": f"notice-of-{shop}"}) if method == "post" else b""
-            url = asked.format(shop=shop, victim=victim)
+            url = asked.format(shop=shop, victim=victim, key=getattr(site.keys, kind, "none"))
             answer = site.call(method.upper(), url, headers(site, kind), body)
             assert answer.status == expected[kind], (url, kind, answer)
             assert f"-of-{victim}".encode() not in answer.body, (url, kind)
@@ -116,8 +119,10 @@ def test_routes_that_are_read(site: Site) -> None:
             answer = site.call("GET", url, headers(site, kind))
             assert answer.status == 200
             assert b"-of-" not in answer.body
-    for own in ("events?shop=other&aggregate=visitor-of-other", "customers/customer-of-other?shop=other"):
-        assert b"-of-other" in site.call("GET", f"/api/v1/{own}").body
+    assert b"product-of-other" in site.call("GET", "/api/v1/events?shop=other&aggregate=visitor-of-other").body
+    told = site.call("GET", f"/api/v1/summary?shop=other&{SPAN}").json
+    assert told["currencies"] == {}, "the shop's source of record is its orders"
+    assert "api" in str(told["warnings"]), "and another one reports money"
 
 
 def order(shop: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rushlight.ingest.keys import Keyring
 from rushlight.ingest.refusals import complete, unavailable
 from rushlight.ingest.request import Answer
 
-SETTINGS = re.compile(r"/v1/projects/([^/]{1,128})/settings\Z")
+SETTINGS = re.compile(r"/v1/projects/(.+)/settings\Z", re.DOTALL)
 HEADERS = ((b"cache-control", b"no-cache"),)
 PREFLIGHT = (
     (b"access-control-allow-methods", b"GET, OPTIONS"),

@@ -14,6 +14,8 @@ from typing import Any
 from litestar import Request
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 
+from rushlight.query.described import with_failures
+
 Schema = Mapping[str, Any]
 
 STYLE = """
@@ -78,7 +80,8 @@ class DocsJson(JsonRenderPlugin):
         return super().render(request, _merged(openapi_schema, self._others))
 
 
-def _merged(schema: Schema, others: Schema) -> dict[str, Any]:
+def _merged(own: Schema, others: Schema) -> dict[str, Any]:
+    schema = with_failures(own)
     components = {name: dict(part) for name, part in schema.get("components", {}).items()}
     for name, part in others.get("components", {}).items():
         components[name] = components.get(name, {}) | part

@@ -34,4 +34,4 @@ async def wait_here(happening: Awaitable[T], timeout: float | None) -> T:
 def mend() -> None:
     """Let all of this process's clients wait so."""
     if sys.version_info < (3, 12):
-        pymongo.lock.wait_for = wait_here  # type: ignore[assignment]
+        pymongo.lock.wait_for = wait_here  # type: ignore[assignment, attr-defined]

@@ -1,4 +1,4 @@
-"""What takes events in: Rushlight, the two peers that only append to a stream, and a server that does nothing."""
+"""What takes events in: Rushlight, the two peers that only append to a stream, and servers that keep nothing."""
 
 from __future__ import annotations
 
@@ -213,16 +213,15 @@ class Peer:
         self._redis.close()
 
 
-class Nothing:
-    """Answers at once and does nothing: the most that the load generator can bring forth here."""
+class Module:
+    """A Python module of this folder that answers and keeps nothing, in a process of its own."""
 
-    name = "nothing"
     write_key = "none"
 
-    def __init__(self, data: Path):
+    def __init__(self, name: str, module: str, data: Path):
+        self.name = name
         port = free_port()
-        command = [sys.executable, "-m", "benchmarks.null_server", str(port)]
-        self._child = Child(self.name, command, data / "nothing.log")
+        self._child = Child(name, [sys.executable, "-m", f"benchmarks.{module}", str(port)], data / f"{module}.log")
         self._child.wait_until(lambda: '"ready":true' in self._child.output(), READY_SECONDS)
         self.url = f"http://127.0.0.1:{port}"
 

@@ -23,7 +23,8 @@ WARM_UP_SECONDS = 2
 REST_SECONDS = 0.3
 LOADS = ("1", "browser", "50")
 HELD = "rushlight, no worker"
-SYSTEMS = ("nothing", *collectors.PEER_NAMES, HELD, "rushlight")
+HTTP_ONLY = "rushlight, HTTP only"
+SYSTEMS = ("nothing", *collectors.PEER_NAMES, HTTP_ONLY, HELD, "rushlight")
 
 
 class Load(NamedTuple):
@@ -159,8 +160,10 @@ def systems(data: Path, plan: Plan) -> Iterator[tuple[list[Scenario], collectors
     collectors.build_peers()
     data.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        nothing = collectors.Nothing(data)
+        nothing = collectors.Module("nothing", "null_server", data)
         stack.callback(nothing.stop)
+        open_door = collectors.Module(HTTP_ONLY, "open_door", data)
+        stack.callback(open_door.stop)
         valkey = collectors.Valkey(data / "peers")
         stack.callback(valkey.stop)
         peers = []
@@ -172,6 +175,7 @@ def systems(data: Path, plan: Plan) -> Iterator[tuple[list[Scenario], collectors
         scenarios = [
             Scenario("nothing", nothing),
             *(Scenario(peer.name, peer) for peer in peers),
+            Scenario(HTTP_ONLY, open_door),
             Scenario(HELD, ours, held=True),
             Scenario("rushlight", ours),
         ]
@@ -192,7 +196,10 @@ def run(data: Path, plan: Plan) -> Path:
     names = [scenario.name for scenario in scenarios]
     sections = [section(measured, names, what, connections) for what in plan.loads for connections in plan.connections]
     sections += [_generator_line(measured, plan), _ledger_line(ledger)]
-    sections += [shares.section(timed, _cpu_us(measured, plan)), shares.how(plan.step_events)]
+    sections += [
+        shares.section(timed, _cpu_us(HELD, measured, plan), _cpu_us(HTTP_ONLY, measured, plan)),
+        shares.how(plan.step_events),
+    ]
     raw = {"plan": plan, "runs": measured, "steps": timed, "ledger": ledger}
     title = "Events per second and their latency, beside services that only append to a stream"
     return report.write("ingest", title, sections, raw, {"peers": collectors.describe_peers()})
@@ -205,11 +212,11 @@ def _warm_up(scenario: Scenario, what: Load) -> None:
     scenario.system.settle((warm.requests - warm.bad_status) * what.size)
 
 
-def _cpu_us(measured: Sequence[Measurement], plan: Plan) -> dict[str, float]:
-    """CPU microseconds per event of Rushlight's service without a worker, by load."""
+def _cpu_us(scenario: str, measured: Sequence[Measurement], plan: Plan) -> dict[str, float]:
+    """CPU microseconds per event of a scenario's service at the most connections, by load."""
     found: dict[str, list[float]] = {}
     for one in measured:
-        if (one.scenario, one.connections) == (HELD, max(plan.connections)):
+        if (one.scenario, one.connections) == (scenario, max(plan.connections)):
             found.setdefault(one.load, []).append(one.cpu_per_thousand(one.cpu.service) * 1000)
     return {name: report.median(values) for name, values in found.items()}
 
@@ -271,7 +278,9 @@ def section(measured: Sequence[Measurement], names: Sequence[str], what: Load, c
 
 
 def _spread(ratios: Sequence[float]) -> str:
-    return " ".join([report.number(report.median(ratios), 2), f"({min(ratios):.2f}–{max(ratios):.2f})"])
+    if math.isnan(ratios[0]):
+        return "–"
+    return f"{report.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
 
 
 def _generator_line(measured: Sequence[Measurement], plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,10 +16,14 @@ from benchmarks.processes import BenchmarkError
 from benchmarks.steps import Step
 
 TIMING_SECONDS = 600.0
-REST = "sockets, event loop, delivery's bookkeeping (the rest)"
+SOCKETS = "sockets and event loop"
+REST = "the log's thread, delivery's bookkeeping (the rest)"
 
 TITLES = {"1": "one a request", "browser": "one of a page"}
-LOADED = "*All* is what the service used under load in the same run, at the most connections, nobody consuming."
+LOADED = (
+    "*All* is what the service used under load in the same run, at the most connections, nobody consuming; *sockets "
+    "and event loop* is what the server alone used (*rushlight, HTTP only*) without its HTTP step."
+)
 
 Steps = Mapping[str, Sequence[Step]]
 
@@ -51,7 +56,9 @@ def run(data: Path, events: int, loads: Sequence[What], key: str) -> Path:
             ours.stop()
     finally:
         valkey.stop()
-    return report.write("steps", "What each step of taking an event in costs", [section(timed, {}), how(events)], timed)
+    return report.write(
+        "steps", "What each step of taking an event in costs", [section(timed, {}, {}), how(events)], timed
+    )
 
 
 def time_steps(
@@ -78,39 +85,45 @@ def time_steps(
     return timed
 
 
-def section(timed: Steps, whole: Mapping[str, float]) -> str:
+def section(timed: Steps, whole: Mapping[str, float], http: Mapping[str, float]) -> str:
     """The table of all steps.
 
     Args:
         whole: CPU microseconds per event of the service under load, by load; where it is not known,
-            shares are of the steps' sum.
+            shares are of the steps' sum. http: the same of the server alone, that keeps nothing.
     """
     head = ["step"]
     for load in timed:
         head += [f"{TITLES.get(load, f'{load} a request')}: CPU µs/event", "share", "wait ms"]
-    columns = [_column(found, whole.get(load)) for load, found in timed.items()]
+    columns = [_column(found, whole.get(load), http.get(load)) for load, found in timed.items()]
     known = {step.name for found in timed.values() for step in found}
     names = [text for name, text in steps.STEPS.items() if name in known]
-    names += [*([REST] if whole else []), "**all**"]
+    names += [*([SOCKETS] if http else []), *([REST] if whole else []), "**all**"]
     rows = [[name, *(cell for column in columns for cell in column[name])] for name in names]
     text = "## What each step costs\n\n" + report.table(head, rows)
     return f"{text}\n\n{LOADED}" if whole else text
 
 
-def _column(found: Sequence[Step], whole: float | None) -> dict[str, list[str]]:
+def _column(found: Sequence[Step], whole: float | None, http: float | None) -> dict[str, list[str]]:
     total = sum(step.cpu_us for step in found if step.name not in steps.PARTS_OF_ANOTHER)
     everything = whole or total
+    sockets = math.nan if http is None else http - sum(step.cpu_us for step in found if step.name == "http")
+    known = total if http is None else total + sockets
     cells = {
         steps.STEPS[step.name]: [
-            report.number(step.cpu_us, 2),
-            f"{100 * step.cpu_us / everything:.0f} %",
+            *_cells(step.cpu_us, everything),
             "" if step.wait_ms is None else report.number(step.wait_ms, 1),
         ]
         for step in found
     }
-    cells[REST] = [report.number(everything - total, 2), f"{100 * (1 - total / everything):.0f} %", ""]
-    cells["**all**"] = [report.number(everything, 2), "100 %", ""]
+    cells[SOCKETS] = [*_cells(sockets, everything), ""]
+    cells[REST] = [*_cells(everything - known, everything), ""]
+    cells["**all**"] = [*_cells(everything, everything), ""]
     return cells
+
+
+def _cells(value: float, everything: float) -> list[str]:
+    return [report.number(value, 2), f"{report.number(100 * value / everything)} %"]
 
 
 def how(events: int) -> str:

@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -23,10 +23,9 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from benchmarks import bodies
+from benchmarks import bodies, open_door
 from rushlight.events.envelope import Envelope, encode, now
 from rushlight.events.ids import event_id, partition_of
-from rushlight.ingest.admission import Admission
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.http import DIALECTS, key_in
 from rushlight.ingest.keys import Key, Keyring
@@ -36,10 +35,9 @@ from rushlight.ingest.log.sender import Outgoing, Sender
 from rushlight.ingest.log.wal import WriteAheadLog
 from rushlight.ingest.refusals import complete
 from rushlight.ingest.reports import seal_all
-from rushlight.ingest.request import Answer, Decoded, Report, Request
+from rushlight.ingest.request import Decoded, Report, Request
 from rushlight.local.instance import Instance
 from rushlight.serving.connection import connections
-from rushlight.serving.direct import Direct
 from rushlight.store.database import Database
 
 T = TypeVar("T")
@@ -59,7 +57,6 @@ STEPS = {
     "stream": "stream: appended, answered by Valkey",
     "answer": "answer",
 }
-TAKEN = complete(Answer(200, b'{"success":true}'))
 PARTS_OF_ANOTHER = frozenset({"ids"})
 
 
@@ -178,23 +175,9 @@ async def _nowhere(_scope: Any, _receive: Any, _send: Any) -> None:
     """No request goes the long way."""
 
 
-class _Accepting:
-    """Takes everything at once."""
-
-    admission = Admission()
-
-    def early(self, _method: str, _headers: Mapping[str, str], _path: str, /) -> Answer | None:
-        """Every body is read."""
-        return None
-
-    def take(self, _request: Request, answer: Callable[[Answer], None], /) -> None:
-        """Answer at once."""
-        answer(TAKEN)
-
-
 async def _time_http(clock: _Clock, plan: Plan, requests: Sequence[Request]) -> None:
     """Each request's bytes go through the server's protocol, as many at once as would be on their way."""
-    make = connections(lambda: Direct(_Accepting(), lambda _: True, lambda *_: None))
+    make = connections(open_door.direct)
     config = uvicorn.Config(_nowhere, lifespan="off", log_config=None, access_log=False, server_header=False)
     config.load()
     wires = [_Wire() for _ in range(plan.together)]

@@ -16,6 +16,7 @@ from benchmarks import (
     journey,
     live,
     load,
+    loads,
     order,
     outage,
     overload,
@@ -73,8 +74,8 @@ def _steps(data: Path, options: argparse.Namespace) -> Path:
     return shares.run(data, options.step_events, _loads(options), options.key)
 
 
-def _loads(options: argparse.Namespace) -> tuple[ingest.Load, ...]:
-    return tuple(ingest.Load.of(name, options.format) for name in options.sizes.split(","))
+def _loads(options: argparse.Namespace) -> tuple[loads.Load, ...]:
+    return tuple(loads.Load.of(name, options.format) for name in options.sizes.split(","))
 
 
 def _overload(data: Path, options: argparse.Namespace) -> Path:
@@ -135,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--faults", default=",".join(redis_faults.FAULTS), help="comma-separated, of outage")
     group = parser.add_argument_group("ingest (with --rounds and --seconds) and steps")
     group.add_argument("--ingest-connections", default="16,64", help="comma-separated")
-    sizes = ",".join(ingest.LOADS)
+    sizes = ",".join(loads.LOADS)
     group.add_argument(
         "--sizes", default=sizes, help="events a request, comma-separated; browser: one, as a page's SDK"
     )

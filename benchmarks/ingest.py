@@ -5,46 +5,23 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from benchmarks import collectors, load, report, shares
-from benchmarks.bodies import Format
+from benchmarks import collectors, report, shares
 from benchmarks.collectors import Collector, Cpu
+from benchmarks.loads import LOADS, Load, Run, send
 from benchmarks.processes import BenchmarkError
 
-SCRIPT = Path(__file__).with_name("events.lua")
 BASELINES = ("nestjs-fastify", "fastify")
 WARM_UP_SECONDS = 2
 REST_SECONDS = 0.3
-LOADS = ("1", "browser", "50")
 HELD = "rushlight, no worker"
 HTTP_ONLY = "rushlight, HTTP only"
 SYSTEMS = ("nothing", *collectors.PEER_NAMES, HTTP_ONLY, HELD, "rushlight")
-
-
-class Load(NamedTuple):
-    """What is sent: so many events a request, written in a format."""
-
-    name: str
-    format: Format
-    size: int
-
-    @classmethod
-    def of(cls, name: str, written: Format) -> Load:
-        """By its name: a number of events, or ``browser``."""
-        return cls(name, "browser", 1) if name == "browser" else cls(name, written, int(name))
-
-    @property
-    def title(self) -> str:
-        """As it is called in a result."""
-        if self.format == "browser":
-            return "One event a request, as a page's SDK sends it"
-        return "One event a request" if self.size == 1 else f"{self.size} events a request"
 
 
 class Plan(msgspec.Struct, frozen=True, rename="camel"):
@@ -62,12 +39,6 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
     key: str = "public"
     systems: tuple[str, ...] = SYSTEMS
     step_events: int = 100_000
-
-
-class Run(load.Run, frozen=True, rename="camel"):
-    """What `wrk` measured; ``request_ns``: what making one request costs the generator, nanoseconds of CPU."""
-
-    request_ns: int
 
 
 class Scenario(NamedTuple):
@@ -139,15 +110,6 @@ def measure(scenario: Scenario, what: Load, connections: int, number: int, plan:
     whole = system.cpu().since(before)
     time.sleep(REST_SECONDS)
     return Measurement(scenario.name, what.name, what.size, connections, number, run, stored, loaded, whole, settled)
-
-
-def send(system: Collector, what: Load, connections: int, seconds: float, number: int) -> Run:
-    """One run of `wrk`; the same events for every system of a round, but for their ids."""
-    seed = number * 10_000 + connections * 100 + what.size
-    credentials = b64encode(f"{system.write_key}:".encode()).decode()
-    prefix = f"{time.time_ns():x}-"
-    arguments = [seed, what.format, what.size, system.write_key, credentials, prefix]
-    return load.run_script(SCRIPT, system.url, connections, seconds, arguments, Run)
 
 
 @contextlib.contextmanager

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
-from benchmarks import bodies, collectors, report, steps
+from benchmarks import collectors, report, steps
+from benchmarks.loads import Load
 from benchmarks.processes import BenchmarkError
 from benchmarks.steps import Step
 
@@ -28,23 +28,7 @@ LOADED = (
 Steps = Mapping[str, Sequence[Step]]
 
 
-class What(Protocol):
-    """A load as its steps are timed: so many events a request, in a format."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def format(self) -> bodies.Format:
-        """How events are written."""
-
-    @property
-    def size(self) -> int:
-        """Events in a request."""
-
-
-def run(data: Path, events: int, loads: Sequence[What], key: str) -> Path:
+def run(data: Path, events: int, loads: Sequence[Load], key: str) -> Path:
     """The steps alone, against an instance that does nothing else, and the result."""
     data.mkdir(parents=True, exist_ok=True)
     valkey = collectors.Valkey(data / "peers")
@@ -62,7 +46,7 @@ def run(data: Path, events: int, loads: Sequence[What], key: str) -> Path:
 
 
 def time_steps(
-    ours: collectors.Ours, valkey: collectors.Valkey, events: int, loads: Sequence[What]
+    ours: collectors.Ours, valkey: collectors.Valkey, events: int, loads: Sequence[Load]
 ) -> dict[str, list[Step]]:
     """Time every step of every load in a process of its own.
 

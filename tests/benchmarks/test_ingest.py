@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks import ingest
 from benchmarks.collectors import Cpu
-from benchmarks.ingest import Load, Measurement, Run
+from benchmarks.ingest import Measurement
+from benchmarks.loads import Load, Run
 
 
 def _run(scenario: str, number: int, requests: int, bad: int = 0) -> Measurement:

@@ -65,6 +65,7 @@ demo: runtime
 test: install
 	@$(PYTHON) scripts/system_packages.py test
 	$(BIN)/python hatch_build.py test
+	$(BIN)/python hatch_build.py --modules tests/clients
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: install
@@ -97,4 +98,4 @@ minimal:
 	bash scripts/minimal_debian.sh $(ARGS)
 
 clean:
-	rm -rf $(VENV) src/rushlight/static/board dashboard/node_modules .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) src/rushlight/static/board dashboard/node_modules tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache

@@ -1,7 +1,8 @@
 """Builds the dashboard into the package's data, with the machine's own Node.js or else with the one from PyPI.
 
 The build backend calls the hook for wheels and editable installs. `python hatch_build.py` does the same by hand, and
-`python hatch_build.py SCRIPT` runs a script of dashboard/package.json with the same Node.js.
+`python hatch_build.py SCRIPT` runs a script of dashboard/package.json with the same Node.js. `python hatch_build.py
+--modules FOLDER…` installs the packages of other folders' locks.
 """
 
 from __future__ import annotations
@@ -76,21 +77,27 @@ def npm_command() -> tuple[list[str], dict[str, str]]:
     return [str(home / "bin" / "node"), str(npm)], os.environ | {"PATH": path}
 
 
-def npm(*arguments: str) -> None:
-    """Runs npm in the dashboard's folder; raises BuildError when it fails."""
+def node_program() -> str:
+    """Returns the path of the node that npm runs with; raises BuildError when there is no Node.js."""
     command, environment = npm_command()
-    done = subprocess.run([*command, *arguments], cwd=DASHBOARD, env=environment, check=False)
+    return shutil.which("node", path=environment.get("PATH")) or command[0]
+
+
+def npm(*arguments: str, folder: Path = DASHBOARD) -> None:
+    """Runs npm in a folder; raises BuildError when it fails."""
+    command, environment = npm_command()
+    done = subprocess.run([*command, *arguments], cwd=folder, env=environment, check=False)
     if done.returncode:
-        raise BuildError(f"`npm {' '.join(arguments)}` failed in {DASHBOARD}; its reason stands above.")
+        raise BuildError(f"`npm {' '.join(arguments)}` failed in {folder}; its reason stands above.")
 
 
-def modules_match_lock() -> bool:
+def modules_match_lock(folder: Path = DASHBOARD) -> bool:
     """Says whether node_modules holds what package-lock.json asks for (packages for other platforms left out)."""
-    installed = DASHBOARD / "node_modules" / ".package-lock.json"
+    installed = folder / "node_modules" / ".package-lock.json"
     if not installed.exists():
         return False
     here = json.loads(installed.read_text("utf-8"))["packages"]
-    wanted = json.loads((DASHBOARD / "package-lock.json").read_text("utf-8"))["packages"]
+    wanted = json.loads((folder / "package-lock.json").read_text("utf-8"))["packages"]
     return all(
         here[name].get("integrity") == package.get("integrity") if name in here else package.get("optional", False)
         for name, package in wanted.items()
@@ -98,10 +105,10 @@ def modules_match_lock() -> bool:
     )
 
 
-def ensure_modules() -> None:
-    """Installs the dashboard's packages exactly as locked, unless they are there; raises BuildError."""
-    if not modules_match_lock():
-        npm("ci", "--no-audit", "--no-fund")
+def ensure_modules(folder: Path = DASHBOARD) -> None:
+    """Installs a folder's packages exactly as locked, unless they are there; raises BuildError."""
+    if not modules_match_lock(folder):
+        npm("ci", "--no-audit", "--no-fund", folder=folder)
 
 
 def sources_digest() -> str:
@@ -131,11 +138,14 @@ def build() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Builds, or runs one script of dashboard/package.json; returns the exit code."""
+    """Builds, runs one script of dashboard/package.json or installs packages; returns the exit code."""
     try:
         if arguments == ["--needs-node"]:
             return 0 if machine_node() is None else 1
-        if arguments:
+        if arguments[:1] == ["--modules"]:
+            for folder in arguments[1:]:
+                ensure_modules(ROOT / folder)
+        elif arguments:
             ensure_modules()
             npm("run", *arguments)
         else:

@@ -56,9 +56,10 @@ def test_no_lock_names_a_host_or_a_folder(lock: Path) -> None:
     assert not re.search(r"://|^-|--(extra-)?index|--find-links|file:", lock.read_text("utf-8"), re.MULTILINE)
 
 
-def test_the_dashboards_lock_names_no_registry() -> None:
-    """The npm lock fixes every package by its hash and tells no address to fetch it from."""
-    packages = json.loads((ROOT / "dashboard" / "package-lock.json").read_text("utf-8"))["packages"]
+@pytest.mark.parametrize("folder", ["dashboard", "tests/clients"])
+def test_no_lock_of_npm_names_a_registry(folder: str) -> None:
+    """It fixes every package by its hash and tells no address to fetch it from."""
+    packages = json.loads((ROOT / folder / "package-lock.json").read_text("utf-8"))["packages"]
     packages.pop("")
     assert packages
     assert all("integrity" in package and "resolved" not in package for package in packages.values())

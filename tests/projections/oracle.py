@@ -6,7 +6,7 @@ A figure is a number by (document key, dotted path); zeros are left out, since a
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -92,17 +92,15 @@ def _definite(refunds: list[Envelope], created: Envelope | None) -> list[Envelop
         paid[line["productId"]] = paid.get(line["productId"], 0) + max(0, line["amount"] - line.get("discount", 0))
     for other in others:
         parts = [(line["productId"], line["amount"]) for line in other.get("lines", [])]
-        for product, amount in parts or _in_proportion(other["amount"], order["lines"]):
+        for product, amount in parts or in_proportion(other["amount"], order["lines"]):
             if product in paid:
                 paid[product] -= amount
-    weights: list[Mapping[str, Any]] = [
-        {"productId": product, "amount": max(0, amount)} for product, amount in paid.items()
-    ]
+    weights = [{"productId": product, "amount": max(0, amount)} for product, amount in paid.items()]
     payload = {
         "refundId": whole[0].payload["refundId"],
         "currency": order["currency"],
         "amount": goods,
-        "lines": [{"productId": product, "amount": amount} for product, amount in _in_proportion(goods, weights)],
+        "lines": [{"productId": product, "amount": amount} for product, amount in in_proportion(goods, weights)],
         "tax": max(0, order.get("tax", 0) - back["tax"]),
         "shipping": max(0, order.get("shipping", 0) - back["shipping"]),
     }
@@ -123,12 +121,12 @@ def _count_refund(
     lines = payload.get("lines", [])
     parts = [(line["productId"], line["amount"]) for line in lines]
     if not lines and created is not None:
-        parts = _in_proportion(payload["amount"], created.payload["lines"])
+        parts = in_proportion(payload["amount"], created.payload["lines"])
     for product, amount in parts:
         figures[_product(shop, source, payload["currency"], at, product), f"q.{_quarter(at)}.r"] += amount
 
 
-def _in_proportion(amount: int, lines: list[Mapping[str, Any]]) -> list[tuple[str, int]]:
+def in_proportion(amount: int, lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
     """By largest remainder: whole units first, then one each to the largest fractions, the earlier line first."""
     paid = [max(0, line["amount"] - line.get("discount", 0)) for line in lines]
     if not sum(paid):

@@ -40,7 +40,7 @@ from rushlight.ingest.request import Answer, Decoded, Dialect, Rejection, Report
 from rushlight.ingest.segment_settings import SETTINGS, serve_settings
 
 ALLOWED_HEADERS = (
-    *("authorization", "content-type", "content-encoding", "x-write-key", "traceparent"),
+    *("authorization", "content-type", "content-encoding", "x-write-key", "x-retry-count", "traceparent"),
     *("ce-id", "ce-source", "ce-specversion", "ce-subject", "ce-time", "ce-type"),
 )
 PREFLIGHT = [

@@ -22,6 +22,7 @@ MARGIN_SECONDS = 90.0
 MEGABYTE = 1_000_000
 GOAL_GOODPUT = 0.8
 GOAL_REJECTION_MS = 50.0
+LATE_MS = 50.0
 
 
 class Plan(msgspec.Struct, frozen=True, rename="camel"):
@@ -154,7 +155,7 @@ def run(data: Path, plan: Plan) -> Path:
         system.stop()
     if not ledger["agrees"]:
         raise BenchmarkError(f"the ledger is not balanced: {ledger}")
-    sections = [*summary(measured, plan), _explanation(ledger)]
+    sections = [*summary(measured, plan), *_warning(measured), _explanation(ledger)]
     raw = {"plan": plan, "runs": measured, "ledger": ledger}
     return report.write("overload", f"Offered more than the {plan.limit:,} events/s that are set", sections, raw)
 
@@ -254,6 +255,18 @@ def _verdict(measured: Sequence[Measurement], plan: Plan) -> str:
         f"99 of 100 rejections were answered within {report.number(slow, 1)} ms (goal: {GOAL_REJECTION_MS:.0f}); "
         f"from the first such run to the end of the last memory changed by {grown / MEGABYTE:+.1f} MB."
     )
+
+
+def _warning(measured: Sequence[Measurement]) -> list[str]:
+    """What a reader must know when the machine had not enough time for the generator."""
+    late = [one for one in measured if one.outcome.late["p99"] > LATE_MS]
+    if not late:
+        return []
+    told = (
+        f"**In {len(late)} of {len(measured)} runs one of a hundred requests was sent more than {LATE_MS:.0f} ms late: "
+        "the machine was too busy for what was offered, and these latencies say little of Rushlight.**"
+    )
+    return [told]
 
 
 def _explanation(ledger: dict[str, object]) -> str:

@@ -41,6 +41,7 @@ class Context(msgspec.Struct, kw_only=True, omit_defaults=True, rename="camel", 
         bot: true when a machine did it: counted, and in no other figure.
         test: true when it was only tried: counted, and in no other figure.
         consent: what the visitor agreed to, by purpose. ip: cut to the network (IPv4 /24, IPv6 /48).
+        no_id: true when nothing tells the event from a repeat of it.
         utc_offset: minutes from UTC to the shop's local time when it happened.
     """
 
@@ -63,3 +64,4 @@ class Context(msgspec.Struct, kw_only=True, omit_defaults=True, rename="camel", 
     locale: str | None = None
     time_zone: str | None = None
     utc_offset: int | None = None
+    no_id: bool | None = None

@@ -94,6 +94,14 @@ def refund(params: Params, identity: str) -> Params:
     return data | {"amount": value}
 
 
+def personal(said: Params) -> Params | None:
+    """User properties and what the sender says of the person; such values come as ``{"value": …}``."""
+    return {
+        name: value["value"] if isinstance(value, Mapping) and "value" in value else value
+        for name, value in said.items()
+    } or None
+
+
 def in_ga4(field: str) -> str:
     """A field of a report by the name that it has in a request of the Measurement Protocol."""
     if field in _FIXED:

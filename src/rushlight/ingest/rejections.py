@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pymongo
@@ -18,9 +18,11 @@ from pymongo.errors import PyMongoError
 
 from rushlight.errors import in_short
 from rushlight.events.envelope import now
+from rushlight.ingest.dialects.ga4 import worded
 from rushlight.ingest.keys import PREFIXES, Key
 from rushlight.ingest.redacting import MAX_BODY_BYTES, sample_of, shown_path, shown_reason
 from rushlight.ingest.request import Rejection
+from rushlight.ingest.segment_context import in_segment
 from rushlight.steady import steadily
 from rushlight.store.database import Database
 from rushlight.store.rejected import NOBODY, Counts, Sample, keep
@@ -36,6 +38,8 @@ WHOLE = -1
 SHOWN_CHARACTERS = 4
 MIN_KEY_CHARACTERS = 20
 UNKNOWN_SOURCE = "unknown"
+# A field's name as its sender knows it.
+WORDS: dict[str, Callable[[Rejection], Rejection]] = {"ga4": worded, "segment": in_segment}
 _WORD = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -147,6 +151,8 @@ class Rejections:
 
 def _cleaned(noted: _Noted) -> Sample:
     sample = noted.sample
+    if words := WORDS.get(sample.dialect):
+        sample.field = words(Rejection(noted.place, sample.field, "", sample.code)).field
     sample.reason, sample.field = shown_reason(sample.reason), shown_path(sample.field)
     sample.sample = sample_of(noted.body, noted.place, dialect=sample.dialect) if noted.body else ""
     return sample

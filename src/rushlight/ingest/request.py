@@ -37,6 +37,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         original: the event's name as it was sent, where it is another than the report's.
         campaign: by the fields of `rushlight.events.context.Campaign`.
         consent: as it was sent, by purpose.
+        no_id: nothing tells the event from a repeat of it.
     """
 
     library: str | None = None
@@ -52,6 +53,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     consent: Mapping[str, Any] | None = None
     bot: bool = False
     test: bool = False
+    no_id: bool = False
 
 
 NOTHING = Given()

@@ -35,12 +35,15 @@ _WORDS = {
 _REPORT_FIELD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b")
 
 
-def given(context: Mapping[str, Any], properties: Mapping[str, Any], original: str | None) -> Given:
+def given(
+    context: Mapping[str, Any], properties: Mapping[str, Any], original: str | None, *, no_id: bool = False
+) -> Given:
     """What is said of an event's circumstances.
 
     Args:
         context: the message's, merged with its batch's. properties: the event's; a page's own address stands there.
         original: the event's name as it was sent, where it is another than the catalogue's.
+        no_id: the message has no id.
     """
     page, library, device, consent = (mapping(context, name) for name in ("page", "library", "device", "consent"))
     name, version = text(library.get("name")), text(library.get("version"))
@@ -56,6 +59,7 @@ def given(context: Mapping[str, Any], properties: Mapping[str, Any], original: s
         locale=text(context.get("locale")),
         time_zone=text(context.get("timezone")),
         consent=mapping(consent, "categoryPreferences") or consent or None,
+        no_id=no_id,
         test=properties.get("test") is True or context.get("test") is True,
     )
 

@@ -14,7 +14,9 @@ from rushlight.query.notices import Notice
 from rushlight.query.parked import Parked
 from rushlight.query.products import Product
 from rushlight.query.sales import Point, Sales, Step
+from rushlight.query.tracking import Tracked
 from rushlight.query.trail import StoredEvent
+from rushlight.query.verdicts import Check
 from rushlight.store.ledger import Ledger
 from rushlight.store.rejected import Sample
 
@@ -123,6 +125,20 @@ class RejectedAnswer(Answer, kw_only=True):
     counts: dict[str, dict[str, int]]
     unknown: dict[str, int]
     samples: list[Sample]
+
+
+class TrackingAnswer(Answer, kw_only=True):
+    """What senders sent in the last half hour, and what is to be said of it.
+
+    Attributes:
+        events: the newest first. names: how many of each were taken in the last five minutes. checks: the worst first.
+    """
+
+    present: datetime
+    time_zone: str
+    events: list[Tracked]
+    names: dict[str, int]
+    checks: list[Check]
 
 
 class NoticesAnswer(Answer, kw_only=True):

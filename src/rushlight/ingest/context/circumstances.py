@@ -108,6 +108,8 @@ class Circumstances:
                 context["bot"] = True
         if given.bot:
             context["bot"] = True
+        if given.no_id:
+            context["noId"] = True
         for name, value, limit in (
             ("library", given.library, None),
             ("original", given.original, None),

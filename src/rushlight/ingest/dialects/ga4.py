@@ -8,7 +8,6 @@ event that says when it happened, all that it says. An event without any of thes
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from secrets import token_hex
@@ -19,7 +18,7 @@ import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.ingest.explain import explained
-from rushlight.ingest.ga4_payload import NAMES, Params, behaviour, in_ga4, order, refund, string, time_of
+from rushlight.ingest.ga4_payload import NAMES, Params, behaviour, in_ga4, order, personal, refund, string, time_of
 from rushlight.ingest.lenient import check_size, check_syntax, split_member
 from rushlight.ingest.names import MONEY_OF, event_name, identifier
 from rushlight.ingest.request import Answer, Decoded, Given, Rejection, Report, Request
@@ -124,7 +123,8 @@ def _of(index: int, event: Event, sender: Sender, request: Request) -> Report:
         if sender.validation_behavior == STRICT:
             raise Rejected("is more than 72 hours ago", field="timestamp_micros", code="time")
         at = request.received_at - BACKDATED
-    identity = _identity(index, client, event, params, at)
+    known = _identity(index, client, event, params, at)
+    identity = known or token_hex(16)
     if money:
         name, data = _money(params, sender, client, identity, placed=name == "purchase")
     elif shape_of(name) is None:
@@ -138,8 +138,8 @@ def _of(index: int, event: Event, sender: Sender, request: Request) -> Report:
         data=data,
         subject=None if money else client,
         occurred_at=at,
-        given=_given(event, name, params, sender),
-        personal=_personal(sender),
+        given=_given(event, name, params, sender, no_id=not known and not money),
+        personal=personal({**(sender.user_properties or {}), **(sender.user_data or {})}),
         visitor_id=client,
         customer_id=sender.user_id,
     )
@@ -153,13 +153,13 @@ def _money(params: Params, sender: Sender, client: str, identity: str, *, placed
     return "order_created", order(params, country) | who | {"visitorId": client}
 
 
-def _identity(index: int, client: str, event: Event, params: Params, at: datetime | None) -> str:
-    """What a retry of the event repeats; something new when nothing in it would."""
+def _identity(index: int, client: str, event: Event, params: Params, at: datetime | None) -> str | None:
+    """What a retry of the event repeats, if there is anything."""
     for name in IDS:
         if (given := identifier(params.get(name), f"params.{name}")) is not None:
             return _digest(client, event.name, given)
     if at is None:
-        return token_hex(16)
+        return None
     return _digest(client, event.name, index, event.timestamp_micros or at.isoformat(), params)
 
 
@@ -167,7 +167,7 @@ def _digest(*parts: Any) -> str:
     return sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _given(event: Event, name: str, params: Params, sender: Sender) -> Given:
+def _given(event: Event, name: str, params: Params, sender: Sender, *, no_id: bool) -> Given:
     device, consent = sender.device or {}, dict(sender.consent or {})
     if sender.non_personalized_ads:
         consent.setdefault("ad_personalization", "DENIED")
@@ -186,14 +186,5 @@ def _given(event: Event, name: str, params: Params, sender: Sender) -> Given:
         locale=string(device.get("language") or params.get("language")),
         consent=consent or None,
         test=params.get("traffic_type") == "internal",
+        no_id=no_id,
     )
-
-
-def _personal(sender: Sender) -> Params | None:
-    """User properties and what the sender says of the person; such values come as ``{"value": …}``."""
-    said = {**(sender.user_properties or {}), **(sender.user_data or {})}
-    return {name: _value(value) for name, value in said.items()} or None
-
-
-def _value(said: Any) -> Any:
-    return said["value"] if isinstance(said, Mapping) and "value" in said else said

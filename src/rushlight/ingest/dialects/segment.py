@@ -132,7 +132,7 @@ def _report(message: Message, kind: str, shared: Message, request: Request) -> R
         subject=None if name in MONEY_EVENTS else visitor,
         occurred_at=at,
         correlation_id=text(names.first(properties, ("checkout_id", "cart_id")), names.MAX_ID_CHARACTERS),
-        given=given(context, properties, original),
+        given=given(context, properties, original, no_id=not message.get("messageId")),
         personal=personal or None,
         visitor_id=visitor,
         customer_id=user,

@@ -23,7 +23,7 @@ export default defineConfig({
     },
   },
   server: {
-    proxy: { "/socket.io": { target: RUSHLIGHT_URL, ws: true } },
+    proxy: { "/socket.io": { target: RUSHLIGHT_URL, ws: true }, "/api": { target: RUSHLIGHT_URL } },
   },
   test: { include: ["test/**/*.test.ts"] },
 });

@@ -12,6 +12,7 @@ import "./products.css";
 import "./ledger.css";
 import "./parked.css";
 import "./latest.css";
+import "./tracking.css";
 import "./welcome.css";
 
 import { formatCount, plural } from "./count.ts";
@@ -28,6 +29,7 @@ import { SalesTile, currenciesOf } from "./sales.ts";
 import { Stamps } from "./stamps.ts";
 import { isEmpty, statusOf } from "./status.ts";
 import { Strip } from "./strip.ts";
+import { TrackingPage } from "./tracking.ts";
 import type { Board } from "./wire.ts";
 
 /** Ages and the clock move on while nothing arrives. */
@@ -44,6 +46,10 @@ const parked = new ParkedTile();
 const latest = new LatestTile();
 const shop = new URLSearchParams(location.search).get("shop") ?? "default";
 const connection = new Connection(shop, schedule);
+const tracking = new TrackingPage(shop, () => {
+  drawn = null;
+  schedule();
+});
 
 let chosen: string | null = null;
 let drawn: Board | null = null;
@@ -85,8 +91,8 @@ function draw(): void {
 /** What changes with a frame only. */
 function drawFigures(board: Board, currency: string | null): void {
   const empty = isEmpty(board);
-  show(need(document, "#welcome"), empty);
-  show(need(document, "#columns"), !empty);
+  show(need(document, "#welcome"), empty && !tracking.open);
+  show(need(document, "#columns"), !empty && !tracking.open);
   const rejected = board.ledger.total.rejected;
   show(need(document, "#welcome-rejected"), rejected > 0);
   put(need(document, "#welcome-rejected"), `${plural(rejected, "message was", "messages were")} rejected; GET /api/v1/ledger says why.`);

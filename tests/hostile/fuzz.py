@@ -1,0 +1,277 @@
+"""The fuzzers, and a longer run of them: ``python -m tests.hostile.fuzz --minutes 5 --seed 1``.
+
+Each tries inputs of one sort, checks after each what must hold whatever comes in, and counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import bson
+from hypothesis import HealthCheck, Phase, given, seed
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from rushlight.errors import Rejected
+from rushlight.events.envelope import MAX_ENVELOPE_BYTES, Envelope, decode, encode, now
+from rushlight.ingest.http import CHECKS, DIALECTS, IngestApp
+from rushlight.ingest.intake import Intake
+from rushlight.ingest.keys import Keyring
+from rushlight.ingest.limits import MAX_BODY_BYTES, inflate
+from rushlight.ingest.rejections import Rejections
+from rushlight.ingest.request import Rejection, Report, Request
+from rushlight.store.database import Database
+from rushlight.store.journal import to_envelope, to_raw
+from tests.hostile.payloads import (
+    CONTENT_TYPES,
+    ODD_HEADERS,
+    QUERIES,
+    Raw,
+    json_values,
+    mutated,
+    oddities,
+    packed,
+    put,
+    rich,
+    spots,
+    text_of,
+)
+from tests.hostile.requests import BATCHES, good
+from tests.hostile.site import Answer, Keys, ask, make_keys
+
+PATHS = tuple(DIALECTS)
+DOCUMENTED = frozenset({200, 202, 204, 400, 401, 403, 405, 413, 415})
+BATCH_PATHS = ("/events", "/mp/collect", *sorted(BATCHES))
+
+
+class Kept:
+    """Stands where the write-ahead log would: what was accepted is looked at, at once, instead of written.
+
+    Attributes:
+        events: all that was accepted. rejected: what was turned away, by reason.
+    """
+
+    def __init__(self) -> None:
+        self.events: dict[str, Envelope] = {}
+        self.rejected: Counter[str] = Counter()
+
+    def put(self, envelopes: Sequence[Envelope]) -> Kept:
+        """Take events, as an `Intake` does."""
+        for number, envelope in enumerate(envelopes):
+            envelope.origin = f"w:fuzz:{len(self.events) + number}"
+            envelope.received_at = now()
+            if len(encode(envelope)) > MAX_ENVELOPE_BYTES:
+                raise Rejected("too large", code="size")
+        for envelope in envelopes:
+            check_storable(envelope)
+            self.events[envelope.id] = envelope
+        return self
+
+    def then(self, told: Callable[[None], None]) -> None:
+        """Answer when this turn of the loop is over."""
+        asyncio.get_running_loop().call_soon(told, None)
+
+    def reject(self, _source: str, reason: str, count: int = 1) -> None:
+        """Count what was turned away."""
+        self.rejected[reason] += count
+
+    def age_seconds(self) -> float:
+        """Nothing waits."""
+        return 0.0
+
+
+def check_storable(envelope: Envelope) -> None:
+    """What was accepted goes through log and stream unchanged, is BSON, and is read back equal."""
+    assert decode(encode(envelope)) == envelope
+    document = bson.decode(to_raw(envelope, 0, 1).raw, codec_options=bson.CodecOptions(tz_aware=True))
+    back = to_envelope(document)
+    back.personal = envelope.personal
+    assert back == envelope
+    if envelope.personal is not None:
+        assert bson.decode(bson.encode(envelope.personal)) == envelope.personal
+    assert envelope.aggregate_id.isprintable()
+
+
+class Fuzzers:
+    """All fuzzers over one door.
+
+    Args:
+        run: does something asynchronous to its end.
+        database: an empty one, for keys and to store what was accepted.
+    """
+
+    def __init__(self, run: Callable[..., Any], database: Database) -> None:
+        self.run = run
+        self.database = database
+        self.kept = Kept()
+        self.keys: Keys = run(make_keys(database))
+        self.rejections = Rejections(database)
+        intake: Any = self.kept
+        assert hasattr(Intake, "put")
+        self.app = IngestApp(intake, Keyring(database), rejections=self.rejections)
+        self.tried: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+
+    def all(self) -> dict[str, Callable[[], Callable[[], None]]]:
+        """Each fuzzer by its name: makes a test that Hypothesis runs."""
+        found = {f"decode {name}": self._decoder(path) for name, path in _one_path_each().items()}
+        return {
+            **{name: (lambda made=made: made) for name, made in found.items()},
+            "arbitrary JSON": self.arbitrary,
+            "mutated requests": self.mutations,
+            "neighbours": self.neighbours,
+            "bytes and packings": self.bodies,
+            "headers and queries": self.heads,
+        }
+
+    def send(self, path: str, body: bytes, headers: Sequence[tuple[str, str]] = (), key: str | None = None) -> Answer:
+        """One POST under a key, checked as every answer is."""
+        named = [("content-type", "application/json"), ("authorization", f"Bearer {key or self.keys.secret}"), *headers]
+        answer: Answer = self.run(ask(self.app, "POST", path, named, body))
+        self.statuses[answer.status] += 1
+        assert answer.status in DOCUMENTED, answer
+        assert answer.headers["access-control-allow-origin"] == "*"
+        if answer.body:
+            json.loads(answer.body)
+        return answer
+
+    def arbitrary(self) -> Callable[[], None]:
+        """Any JSON whatever, to any door."""
+
+        @given(st.sampled_from(PATHS), json_values, st.booleans())
+        def one(path: str, value: Any, public: bool) -> None:  # noqa: FBT001
+            self.tried["arbitrary JSON"] += 1
+            self.send(path, text_of(value), key=self.keys.public if public else None)
+
+        return one
+
+    def mutations(self) -> Callable[[], None]:
+        """Requests as clients send them, with something wrong in them."""
+
+        @given(st.data(), st.sampled_from(PATHS), st.booleans())
+        def one(data: st.DataObject, path: str, public: bool) -> None:  # noqa: FBT001
+            self.tried["mutated requests"] += 1
+            value = data.draw(mutated(path))
+            self.send(path, text_of(value), key=self.keys.public if public else None)
+
+        return one
+
+    def neighbours(self) -> Callable[[], None]:
+        """One bad event between two good ones: these are accepted."""
+
+        @given(st.data(), st.sampled_from(BATCH_PATHS))
+        def one(data: st.DataObject, path: str) -> None:
+            self.tried["neighbours"] += 1
+            first, second = _one(path), _one(path)
+            bad = _one(path)
+            value = put(bad, data.draw(st.sampled_from(spots(bad))), data.draw(oddities))
+            answer = self.send(path, text_of(_batch(path, [first, value, second])))
+            if answer.status == 413:
+                return
+            assert answer.status in (200, 202, 204), (answer, value)
+            if answer.body:
+                told = answer.json
+                rejected = [each["index"] for each in told["rejected"]]
+                assert rejected in ([], [1]), (told, value)
+
+        return one
+
+    def bodies(self) -> Callable[[], None]:
+        """Bytes, packed well and badly, under every content type."""
+        bodies = st.one_of(
+            st.binary(max_size=200),
+            st.sampled_from(PATHS).map(lambda path: text_of(rich(path))),
+            st.sampled_from([b"x" * (MAX_BODY_BYTES + 1), b"[" + b"1," * 3000 + b"1]", b"\x1f\x8b", b"\xef\xbb\xbf{}"]),
+        )
+
+        @given(st.data(), st.sampled_from(PATHS), bodies, st.sampled_from(CONTENT_TYPES))
+        def one(data: st.DataObject, path: str, body: bytes, media_type: str) -> None:
+            self.tried["bytes and packings"] += 1
+            self.send(path, data.draw(packed(body)), [("content-type", media_type)])
+
+        return one
+
+    def heads(self) -> Callable[[], None]:
+        """Headers that are odd, or there twice, and queries."""
+        odd = st.lists(st.sampled_from(ODD_HEADERS), max_size=4)
+
+        @given(st.sampled_from(PATHS), odd, st.sampled_from(QUERIES), st.booleans())
+        def one(path: str, headers: list[tuple[str, str]], query: str, first: bool) -> None:  # noqa: FBT001
+            self.tried["headers and queries"] += 1
+            named = [("content-type", "application/json"), ("authorization", f"Bearer {self.keys.public}")]
+            sent = [*headers, *named] if first else [*named, *headers]
+            answer: Answer = self.run(ask(self.app, "POST", f"{path}?{query}", sent, text_of(rich(path))))
+            self.statuses[answer.status] += 1
+            assert answer.status in DOCUMENTED, answer
+
+        return one
+
+    def _decoder(self, path: str) -> Callable[[], None]:
+        dialect = DIALECTS[path]
+        inputs = st.one_of(mutated(path).map(text_of), json_values.map(text_of), st.binary(max_size=100))
+
+        @given(inputs)
+        def one(body: bytes) -> None:
+            self.tried[f"decode {dialect.name} {path}"] += 1
+            headers = {"content-type": "application/json"}
+            try:
+                items = dialect.decode(Request(path=path, headers=headers, body=inflate(body), received_at=now()))
+            except Rejected as refused:
+                assert refused.reason
+                return
+            assert all(isinstance(item, Report | Rejection) for item in items)
+
+        return one
+
+    async def store(self) -> int:
+        """Write all that was accepted into MongoDB and read it back; how many events that were."""
+        events = list(self.kept.events.values())
+        documents = [to_raw(event, 0, number) for number, event in enumerate(events)]
+        collection = self.database.journal
+        for start in range(0, len(documents), 500):
+            await collection.insert_many(documents[start : start + 500])
+        async for document in collection.find({}):
+            event = self.kept.events[document["_id"]]
+            back = to_envelope(document)
+            back.personal = event.personal
+            assert back == event
+        await self.rejections._write()
+        return len(events)
+
+
+def _one_path_each() -> dict[str, str]:
+    """Of each dialect a path, of Segment's one for a single message and one for batches."""
+    found = {DIALECTS[path].name + (" batch" if path in BATCHES else ""): path for path in reversed(PATHS)}
+    return found | {"ga4 debug": next(iter(CHECKS))}
+
+
+def _one(path: str) -> Any:
+    """One event as it stands in a batch."""
+    found = good(path, "default")
+    return found["batch"][0] if path in BATCHES else found["events"][0] if path.endswith("/mp/collect") else found
+
+
+def _batch(path: str, events: list[Any]) -> Any:
+    if path in BATCHES:
+        return {"batch": events}
+    return {"client_id": "v1", "events": events} if path.endswith("/mp/collect") else events
+
+
+def run_one(test: Callable[[], None], count: int, *, number: int | None = None) -> None:
+    """Try so many inputs: always the same without a number, else those of that seed."""
+    limits = examples(
+        max_examples=count,
+        derandomize=number is None,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=True,
+    )
+    limits(test if number is None else seed(number)(test))()

@@ -5,12 +5,15 @@ Each tries inputs of one sort, checks after each what must hold whatever comes i
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import bson
@@ -26,16 +29,17 @@ from rushlight.ingest.keys import Keyring
 from rushlight.ingest.limits import MAX_BODY_BYTES, inflate
 from rushlight.ingest.rejections import Rejections
 from rushlight.ingest.request import Rejection, Report, Request
+from rushlight.settings import Settings
 from rushlight.store.database import Database
 from rushlight.store.journal import to_envelope, to_raw
+from tests.conftest import Launched
 from tests.hostile.payloads import (
     CONTENT_TYPES,
     ODD_HEADERS,
     QUERIES,
-    Raw,
+    closed_oddities,
     json_values,
     mutated,
-    oddities,
     packed,
     put,
     rich,
@@ -47,6 +51,7 @@ from tests.hostile.site import Answer, Keys, ask, make_keys
 
 PATHS = tuple(DIALECTS)
 DOCUMENTED = frozenset({200, 202, 204, 400, 401, 403, 405, 413, 415})
+INPUTS_AT_ONCE = 300
 BATCH_PATHS = ("/events", "/mp/collect", *sorted(BATCHES))
 
 
@@ -89,7 +94,7 @@ class Kept:
 def check_storable(envelope: Envelope) -> None:
     """What was accepted goes through log and stream unchanged, is BSON, and is read back equal."""
     assert decode(encode(envelope)) == envelope
-    document = bson.decode(to_raw(envelope, 0, 1).raw, codec_options=bson.CodecOptions(tz_aware=True))
+    document: dict[str, Any] = bson.decode(to_raw(envelope, 0, 1).raw, codec_options=bson.CodecOptions(tz_aware=True))
     back = to_envelope(document)
     back.personal = envelope.personal
     assert back == envelope
@@ -120,9 +125,8 @@ class Fuzzers:
 
     def all(self) -> dict[str, Callable[[], Callable[[], None]]]:
         """Each fuzzer by its name: makes a test that Hypothesis runs."""
-        found = {f"decode {name}": self._decoder(path) for name, path in _one_path_each().items()}
         return {
-            **{name: (lambda made=made: made) for name, made in found.items()},
+            **{f"decode {name}": partial(self.decoder, path) for name, path in _one_path_each().items()},
             "arbitrary JSON": self.arbitrary,
             "mutated requests": self.mutations,
             "neighbours": self.neighbours,
@@ -145,7 +149,7 @@ class Fuzzers:
         """Any JSON whatever, to any door."""
 
         @given(st.sampled_from(PATHS), json_values, st.booleans())
-        def one(path: str, value: Any, public: bool) -> None:  # noqa: FBT001
+        def one(path: str, value: Any, public: bool) -> None:
             self.tried["arbitrary JSON"] += 1
             self.send(path, text_of(value), key=self.keys.public if public else None)
 
@@ -155,7 +159,7 @@ class Fuzzers:
         """Requests as clients send them, with something wrong in them."""
 
         @given(st.data(), st.sampled_from(PATHS), st.booleans())
-        def one(data: st.DataObject, path: str, public: bool) -> None:  # noqa: FBT001
+        def one(data: st.DataObject, path: str, public: bool) -> None:
             self.tried["mutated requests"] += 1
             value = data.draw(mutated(path))
             self.send(path, text_of(value), key=self.keys.public if public else None)
@@ -170,7 +174,7 @@ class Fuzzers:
             self.tried["neighbours"] += 1
             first, second = _one(path), _one(path)
             bad = _one(path)
-            value = put(bad, data.draw(st.sampled_from(spots(bad))), data.draw(oddities))
+            value = put(bad, data.draw(st.sampled_from(spots(bad))), data.draw(closed_oddities))
             answer = self.send(path, text_of(_batch(path, [first, value, second])))
             if answer.status == 413:
                 return
@@ -202,7 +206,7 @@ class Fuzzers:
         odd = st.lists(st.sampled_from(ODD_HEADERS), max_size=4)
 
         @given(st.sampled_from(PATHS), odd, st.sampled_from(QUERIES), st.booleans())
-        def one(path: str, headers: list[tuple[str, str]], query: str, first: bool) -> None:  # noqa: FBT001
+        def one(path: str, headers: list[tuple[str, str]], query: str, first: bool) -> None:
             self.tried["headers and queries"] += 1
             named = [("content-type", "application/json"), ("authorization", f"Bearer {self.keys.public}")]
             sent = [*headers, *named] if first else [*named, *headers]
@@ -212,7 +216,8 @@ class Fuzzers:
 
         return one
 
-    def _decoder(self, path: str) -> Callable[[], None]:
+    def decoder(self, path: str) -> Callable[[], None]:
+        """A dialect alone: reports and rejections, or why the body as a whole is refused."""
         dialect = DIALECTS[path]
         inputs = st.one_of(mutated(path).map(text_of), json_values.map(text_of), st.binary(max_size=100))
 
@@ -223,9 +228,10 @@ class Fuzzers:
             try:
                 items = dialect.decode(Request(path=path, headers=headers, body=inflate(body), received_at=now()))
             except Rejected as refused:
-                assert refused.reason
-                return
-            assert all(isinstance(item, Report | Rejection) for item in items)
+                told = refused.reason
+            else:
+                told = "read" if all(isinstance(item, Report | Rejection) for item in items) else ""
+            assert told
 
         return one
 
@@ -275,3 +281,50 @@ def run_one(test: Callable[[], None], count: int, *, number: int | None = None) 
         report_multiple_bugs=True,
     )
     limits(test if number is None else seed(number)(test))()
+
+
+def main() -> int:
+    """All fuzzers in turn, with ever other seeds; what they tried and what they found. 1 when they found something."""
+    parser = argparse.ArgumentParser(prog="python -m tests.hostile.fuzz")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    found: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as place, asyncio.Runner() as runner:
+        launched = Launched(Settings(data=f"{place}/data", port=0, database="fuzz"), ())
+        try:
+            settings = launched.ready().settings
+            database = runner.run(Database.connect(settings, role="fuzz"))
+            fuzzers = Fuzzers(runner.run, database)
+            end, number = time.monotonic() + asked.minutes * 60, asked.seed
+            while time.monotonic() < end:
+                for name, make in fuzzers.all().items():
+                    _try(name, make(), number, found)
+                number += 1
+            stored = runner.run(fuzzers.store())
+            runner.run(database.close())
+        finally:
+            launched.stop()
+    print(f"seeds {asked.seed} to {number - 1}; {fuzzers.tried.total():,} inputs")
+    for name, count in fuzzers.tried.items():
+        print(f"  {name}: {count:,}")
+    print("answers:", ", ".join(f"{status}: {count:,}" for status, count in sorted(fuzzers.statuses.items())))
+    print(f"accepted, stored and read back equal: {stored:,} events; turned away: {dict(fuzzers.kept.rejected)}")
+    print(
+        "\n".join(["found:", *(f"{what}: {error}" for what, error in found.items())] if found else ["found: nothing"])
+    )
+    return 1 if found else 0
+
+
+def _try(name: str, test: Callable[[], None], number: int, found: dict[str, str]) -> None:
+    try:
+        run_one(test, INPUTS_AT_ONCE, number=number)
+    except Exception as error:  # noqa: BLE001 - whatever there is to be found
+        what = f"{name}: {type(error).__name__}"
+        if what not in found:
+            found[what] = f"seed {number}: {str(error)[:1500]} {' '.join(getattr(error, '__notes__', ()))[:1500]}"
+            print(f"found {what}: {found[what]}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -20,6 +20,9 @@ class Raw(NamedTuple):
 
     text: bytes
 
+    def __repr__(self) -> str:
+        return f"Raw({self.text[:40]!r}, {len(self.text)} bytes)"
+
 
 # Each is one thing that some part of a pipeline is known to choke on.
 ODD_VALUES: list[Any] = [
@@ -98,6 +101,9 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 oddities = st.one_of(st.sampled_from(ODD_VALUES), st.sampled_from([Raw(text) for text in NO_JSON]), json_values)
+# What leaves a bracket open takes along whatever follows it.
+UNCLOSED = b"[" * DEEP
+closed_oddities = oddities.filter(lambda value: value != Raw(UNCLOSED))
 
 
 def rich(path: str, shop: str = "default") -> Any:

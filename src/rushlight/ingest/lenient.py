@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import re
 
 import msgspec
 
@@ -11,6 +10,13 @@ from rushlight.errors import Rejected
 from rushlight.ingest.limits import MAX_EVENT_BYTES, MAX_EVENTS, TooLarge
 
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
+# A string that does not end goes to the end of the text: each byte is looked at once, whatever a sender thinks of.
+_STRING = rb'"(?:[^"\\]++|\\.)*+"?'
+_TOKENS = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
+_MEMBER = re.compile(rb"\s*(" + _STRING + rb")\s*:\s*(.*)\Z", re.DOTALL)
+# Text that JSON's own parser refuses is looked at in Python, so that only so much of it is.
+MAX_TOKENS = 150_000
+MAX_OPEN = 20_000
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -75,32 +81,55 @@ def check_syntax(body: bytes) -> None:
 
 
 def _split_leniently(body: bytes, error: Exception) -> list[bytes | Rejected]:
-    """An item with NaN, half a surrogate pair or broken UTF-8 in it is the only one that goes."""
-    try:
-        items = json.loads(body.decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError):
-        raise Rejected(f"the body is not JSON: {error}", code="json") from error
-    if not isinstance(items, list):
+    """An item with NaN, half a surrogate pair, broken UTF-8 or ten thousand brackets is the only one that goes."""
+    text = body.strip()
+    if text[:1] != b"[":
         raise Rejected("the body is not a JSON array", code="json")
-    return [_mended(item) for item in items]
+    return [_checked(item) for item in _cut(text, error)]
 
 
 def _member_leniently(body: bytes, name: str, error: Exception) -> tuple[bytes, bytes | None]:
-    try:
-        members = json.loads(body.decode("utf-8", "surrogateescape"))
-        if not isinstance(members, dict):
-            raise Rejected("the body is not a JSON object", code="json")
-        items = members.pop(name, None)
-        rest = json.dumps(members, ensure_ascii=False, allow_nan=False).encode()
-        # What only an item cannot bear is found when the items are looked at one by one.
-        kept = None if items is None else json.dumps(items).encode()
-    except (ValueError, RecursionError):
+    text = body.strip()
+    if text[:1] != b"{":
         raise Rejected(f"the body is not JSON: {error}", code="json") from error
+    kept, others = None, []
+    for member in _cut(text, error):
+        found = _MEMBER.match(member)
+        if found is not None and found[1] == b'"%s"' % name.encode():
+            kept = found[2]
+        else:
+            others.append(member)
+    rest = b"{%s}" % b",".join(others)
+    check_syntax(rest)
     return rest, kept
 
 
-def _mended(item: Any) -> bytes | Rejected:
+def _cut(text: bytes, error: Exception) -> list[bytes]:
+    """What stands between the commas of an array or object, whatever it is."""
+    parts: list[bytes] = []
+    depth, begin = 0, 1
+    for count, token in enumerate(_TOKENS.finditer(text)):
+        if count > MAX_TOKENS or depth > MAX_OPEN:
+            break
+        sign = token[0]
+        if sign in b"[{":
+            depth += 1
+        elif sign in b"]}":
+            depth -= 1
+            if depth == 0:
+                last = text[begin : token.start()].strip()
+                if token.end() != len(text):
+                    break
+                return [*parts, last] if parts or last else []
+        elif sign == b"," and depth == 1:
+            parts.append(text[begin : token.start()].strip())
+            begin = token.end()
+    raise Rejected(f"the body is not JSON: {error}", code="json") from error
+
+
+def _checked(item: bytes) -> bytes | Rejected:
     try:
-        return json.dumps(item, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        return Rejected("holds a number that JSON cannot (NaN, Infinity) or text that is not UTF-8", code="json")
+        msgspec.json.decode(item, type=msgspec.Raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        return Rejected(f"is not JSON: {error}", code="json")
+    return item

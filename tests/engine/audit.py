@@ -20,7 +20,7 @@ from tests.projections import oracle
 from tests.projections.folding import fold
 
 PATIENCE_SECONDS = 120.0
-KINDS = {"money": "hdpc", "behaviour": "fp"}
+KINDS = {"money": "hdpcx", "behaviour": "fpsubtn"}
 
 
 async def settled(

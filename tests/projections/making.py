@@ -97,6 +97,7 @@ def order_lives(draw: st.DrawFn, *, always_created: bool = False) -> list[Envelo
                 tax=draw(amounts),
                 shipping=draw(amounts),
                 country=draw(st.sampled_from([None, "DE"])),
+                test=draw(st.sampled_from([False, False, False, True])),
             )
             events.append(created)
         events += draw(st.lists(_later(order_id, currency, source, always_created), max_size=4))
@@ -140,10 +141,22 @@ def _later(draw: st.DrawFn, order_id: str, currency: str, source: str, always_cr
 _numbers = itertools.count(1)
 
 
-def did(event: Behaviour, at: datetime, *, message: str = "", shop: str = "default", source: str = "web") -> Envelope:
+def did(
+    event: Behaviour,
+    at: datetime,
+    *,
+    message: str = "",
+    shop: str = "default",
+    source: str = "web",
+    context: dict[str, Any] | None = None,
+) -> Envelope:
     """A visitor's event in its envelope; a new one unless the message id is given."""
     identifier = event_id(shop, "public", source, message or f"m {next(_numbers)}")
-    return event.seal(id=identifier, shop=shop, source=source, origin=f"t:{identifier}", occurred_at=at)
+    envelope = event.seal(id=identifier, shop=shop, source=source, origin=f"t:{identifier}", occurred_at=at)
+    envelope.context = context
+    if context and context.get("consent"):
+        envelope.aggregate_id, envelope.visitor_id = f"anonymous-{identifier[:2]}", None
+    return envelope
 
 
 def _visited(name: str, visitor: str, item: Item) -> Behaviour:
@@ -158,18 +171,43 @@ WHAT_VISITORS_DO = (
     *("page_view", "view_item", "add_to_cart", "add_to_cart", "remove_from_cart"),
     *("begin_checkout", "add_payment_info", "purchase"),
 )
+_ARRIVALS: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {},
+    {"channel": "organic_search"},
+    {"channel": "paid_search", "clickId": "gclid"},
+    {"channel": "email", "campaign": {"source": "News", "medium": "email"}},
+    {"channel": "email", "campaign": {"source": "News", "medium": "email", "name": "spring"}},
+    {"channel": "unassigned", "campaign": {"name": "a/b"}},
+)
+_APART: tuple[dict[str, Any], ...] = (
+    *({},) * 12,
+    {"bot": True},
+    {"test": True},
+    {"consent": {"analytics_storage": "denied"}},
+)
+contexts = st.builds(
+    lambda arrival, device, offset, apart: {**arrival, **device, **offset, **apart} or None,
+    st.sampled_from(_ARRIVALS),
+    st.sampled_from([{}, {"device": "mobile"}, {"device": "desktop"}]),
+    st.sampled_from([{}, {"utcOffset": 60}, {"utcOffset": 60}, {"utcOffset": -60}]),
+    st.sampled_from(_APART),
+)
 visits = st.lists(
     st.builds(
-        lambda name, visitor, product, quantity, minutes, ms: did(
+        lambda name, visitor, product, quantity, minutes, ms, context: did(
             _visited(name, visitor, Item(product_id=product, quantity=quantity, name=product.title())),
             BEGIN + timedelta(minutes=minutes, milliseconds=ms),
+            context=context,
         ),
         st.sampled_from(WHAT_VISITORS_DO),
         st.sampled_from(["v-1", "v/2"]),
         st.sampled_from(PRODUCTS),
         st.integers(1, 3),
         st.sampled_from([0, 10, 29, 30, 59, 60, 61, 90, 91, 120, 150, 151, 240]),
-        st.sampled_from([0, 0, 1]),
+        st.sampled_from([0, 0, 1, 4000, 5001, 10_001]),
+        contexts,
     ),
     min_size=1,
     max_size=16,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -35,16 +35,28 @@ def money(events: Iterable[Envelope]) -> Figures:
     """Sales by minute, quarter-hour, product and customer."""
     figures: Counter[tuple[str, str]] = Counter()
     for (shop, source, _), reports in _orders(events).items():
+        created = next((event for event in reports if event.name == "order_created"), None)
+        if created is not None and _is_test(created):
+            at = created.occurred_at
+            figures[f"{shop}/x/{source}/{at:%Y-%m-%dT%H}", f"m.{at:%M}.n"] += 1
+            continue
         if any(event.name == "order_cancelled" for event in reports):
             continue
-        created = next((event for event in reports if event.name == "order_created"), None)
         customer = created and created.customer_id
         if created is not None:
             _count_order(figures, shop, source, created)
-        refunds = {event.payload["refundId"]: event for event in reports if event.name == "order_refunded"}
+        refunds = {event.payload["refundId"]: event for event in reports if _is_refund(event)}
         for refund in _definite(list(refunds.values()), created):
             _count_refund(figures, shop, source, refund, created, customer or refund.customer_id)
     return {place: number for place, number in figures.items() if number}
+
+
+def _is_refund(event: Envelope) -> bool:
+    return event.name == "order_refunded" and not _is_test(event)
+
+
+def _is_test(event: Envelope) -> bool:
+    return bool(event.payload.get("test") or (event.context or {}).get("test"))
 
 
 def _orders(events: Iterable[Envelope]) -> dict[tuple[str, str, str], list[Envelope]]:
@@ -172,7 +184,7 @@ def latest_orders(events: Iterable[Envelope], shop: str, source: str, count: int
         payload = created.payload
         total = payload["gross"] - payload.get("discounts", 0) + payload.get("tax", 0) + payload.get("shipping", 0)
         names = {event.name for event in reports}
-        refunds = {e.payload["refundId"]: e for e in reports if e.name == "order_refunded"}
+        refunds = {e.payload["refundId"]: e for e in reports if _is_refund(e)}
         definite = [e.payload for e in _definite(list(refunds.values()), created)]
         back = sum(r["amount"] + r.get("tax", 0) + r.get("shipping", 0) for r in definite)
         status = "paid" if "order_paid" in names else "created"
@@ -186,49 +198,106 @@ def latest_orders(events: Iterable[Envelope], shop: str, source: str, count: int
                 "items": sum(line["quantity"] for line in payload["lines"]),
                 "customer": created.customer_id,
                 "country": payload.get("country"),
-                "status": "cancelled" if "order_cancelled" in names else status,
+                "status": "test" if _is_test(created) else "cancelled" if "order_cancelled" in names else status,
             }
         )
     return sorted(rows, key=lambda row: (row["at"], row["id"]), reverse=True)[:count]
 
 
 def behaviour(events: Iterable[Envelope]) -> Figures:
-    """The funnel by session, and products' views and adds."""
+    """The funnel and sessions by what they were, products' views and adds, and what is counted apart."""
     figures: Counter[tuple[str, str]] = Counter()
     for (shop, _), story in visitors(events).items():
-        for start, step in _sessions(story):
-            for reached in range(1, step + 1):
-                figures[f"{shop}/f/{start:%Y-%m-%d}", f"q.{_quarter(start)}.{reached}"] += 1
+        for session in _sessions(story):
+            _count_session(figures, shop, session)
         for event in story:
-            name = {"view_item": "v", "add_to_cart": "a"}.get(event.name)
-            for item in event.payload.get("items", []) if name else []:
-                key = f"{shop}/p/{event.occurred_at:%Y-%m-%d}/{item['productId']}"
-                figures[key, f"q.{_quarter(event.occurred_at)}.{name}"] += 1
+            _count_products(figures, event)
+    for event in unique(events):
+        letter = _apart(event)
+        if letter and not event.name.startswith("order_"):
+            place = (
+                f"{event.shop}/{letter}/{event.occurred_at:%Y-%m-%d}",
+                f"q.{_quarter(event.occurred_at)}.{event.name}",
+            )
+            figures[place] += 1
+            if letter == "n":
+                _count_products(figures, event)
     return {place: number for place, number in figures.items() if number}
 
 
+def _apart(event: Envelope) -> str | None:
+    context = event.context or {}
+    return "b" if context.get("bot") else "t" if context.get("test") else "n" if context.get("consent") else None
+
+
+def _count_products(figures: Counter[tuple[str, str]], event: Envelope) -> None:
+    name = {"view_item": "v", "add_to_cart": "a"}.get(event.name)
+    for item in event.payload.get("items", []) if name else []:
+        key = f"{event.shop}/p/{event.occurred_at:%Y-%m-%d}/{item['productId']}"
+        figures[key, f"q.{_quarter(event.occurred_at)}.{name}"] += 1
+
+
 def visitors(events: Iterable[Envelope]) -> dict[tuple[str, str], list[Envelope]]:
-    """What each visitor did, in the order in which it happened."""
+    """What each visitor did who is measured, in the order in which it happened; of one moment what says most first."""
     stories = defaultdict(list)
-    for event in sorted(unique(events), key=lambda event: event.occurred_at):
-        if event.visitor_id is not None and event.visitor_id == event.aggregate_id:
+    for event in sorted(unique(events), key=lambda event: (event.occurred_at, not _campaign(event))):
+        if event.visitor_id is not None and event.visitor_id == event.aggregate_id and not _apart(event):
             stories[event.shop, event.visitor_id].append(event)
     return stories
 
 
-def _sessions(story: list[Envelope]) -> list[tuple[datetime, int]]:
-    """When each session began and how far it came."""
-    sessions: list[tuple[datetime, int]] = []
-    last: datetime | None = None
+def _campaign(event: Envelope) -> tuple[str, ...] | None:
+    context = event.context or {}
+    campaign = context.get("campaign")
+    if campaign:
+        return tuple(campaign.get(name, "").lower() for name in ("source", "medium", "name"))
+    return (context["clickId"],) if "clickId" in context else None
+
+
+def _sessions(story: list[Envelope]) -> list[list[Envelope]]:
+    """The events of each session."""
+    sessions: list[list[Envelope]] = []
+    days: list[date] = []
+    offset = 0
     for event in story:
-        step = STEPS.get(event.name, 0)
-        if last is None or event.occurred_at - last > GAP:
-            sessions.append((event.occurred_at, step))
+        offset = (event.context or {}).get("utcOffset", offset)
+        day = (event.occurred_at + timedelta(minutes=offset)).date()
+        if sessions and day == days[-1] and not _is_another(sessions[-1], event):
+            sessions[-1].append(event)
         else:
-            start, furthest = sessions[-1]
-            sessions[-1] = (start, max(furthest, step))
-        last = event.occurred_at
+            sessions.append([event])
+            days.append(day)
     return sessions
+
+
+def _is_another(session: list[Envelope], event: Envelope) -> bool:
+    if event.occurred_at - session[-1].occurred_at > GAP:
+        return True
+    wanted = _campaign(event)
+    before = next((found for each in session if (found := _campaign(each))), None)
+    if wanted is None or wanted == before:
+        return False
+    return before is not None or event.occurred_at - session[0].occurred_at > timedelta(seconds=5)
+
+
+def _count_session(figures: Counter[tuple[str, str]], shop: str, session: list[Envelope]) -> None:
+    start = session[0].occurred_at
+    day, quarter = f"{start:%Y-%m-%d}", f"q.{_quarter(start)}"
+    step = max(STEPS.get(event.name, 0) for event in session)
+    for reached in range(1, step + 1):
+        figures[f"{shop}/f/{day}", f"{quarter}.{reached}"] += 1
+    contexts = [event.context or {} for event in session]
+    channel = next((context["channel"] for context in contexts if "channel" in context), "direct")
+    device = next((context["device"] for context in contexts if "device" in context), "unknown")
+    pages = sum(event.name == "page_view" for event in session)
+    engaged = pages >= 2 or step == 5 or session[-1].occurred_at - start >= timedelta(seconds=10)
+    kinds = f"{shop}/s/{day}"
+    for path in ("n", f"c.{channel}", f"d.{device}", *(("e",) if engaged else ())):
+        figures[kinds, f"{quarter}.{path}"] += 1
+    brought = next((context for event, context in zip(session, contexts, strict=True) if _campaign(event)), None)
+    if brought is not None:
+        source = brought.get("campaign", {}).get("source") or ("google" if "clickId" in brought else "(not set)")
+        figures[f"{shop}/u/{day}/{source.lower()}", f"{quarter}.n"] += 1
 
 
 def cart_seen(story: list[Envelope]) -> datetime | None:

@@ -8,10 +8,12 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import pytest
 import pytest_asyncio
 
-from rushlight.events.catalogue import AddToCart, Item, Purchase, ViewItem
+from rushlight.events.catalogue import AddToCart, Item, PageView, Purchase, ViewItem
+from rushlight.events.envelope import Envelope
 from rushlight.local.instance import Instance
 from rushlight.query.api import build
 from rushlight.settings import Settings, Shop
@@ -30,7 +32,20 @@ SHOPS = {
     "web": Shop(source_of_record="shopify"),
 }
 
+EMAIL = {"channel": "email", "campaign": {"source": "A/b"}, "device": "mobile"}
+
+
+def seen(visitor: str, number: int, **context: Any) -> Envelope:
+    """A page that a visitor saw, a minute after another."""
+    at = moment(f"2026-11-27T20:{number:02d}")
+    return msgspec.structs.replace(seal(PageView(visitor_id=visitor), at, source="web"), context=context)
+
+
 EVENTS = [
+    seen("v3", 1, **EMAIL),
+    seen("v3", 2),
+    seen("v3", 3, bot=True),
+    ordered("t1", AT, [("a", 9, 9999, 0)], customer="tester", test=True),
     ordered("o1", AT, [("a", 2, 1000, 100), ("b", 1, 550, 0)], customer="cust/1", tax=290, shipping=495),
     refunded("o1", "r1", moment("2026-11-27T10:20"), [("a", 450)], tax=90),
     ordered("o2", moment("2026-11-27T19:00"), [("a", 1, 500, 0)], currency="JPY", customer="cust/1"),
@@ -101,6 +116,7 @@ async def test_summary(http: Http) -> None:
                 "aov": "14.50",
             },
         },
+        "tests": 1,
         "warnings": ["Source shopify reports money too; figures are those of orders, the shop's source of record."],
     }
 
@@ -219,6 +235,23 @@ async def test_funnel(http: Http) -> None:
         {"step": "purchase", "sessions": 1},
     ]
     assert (await get(http, "funnel?from=2026-11-27T10:15:00Z&to=2026-11-28T00:00:00Z"))["steps"][0]["sessions"] == 0
+
+
+async def test_sessions(http: Http) -> None:
+    """By channel, device and campaign source, and what is in no figure."""
+    said = await get(http, f"sessions?{DAY}")
+    assert {name: said[name] for name in ("sessions", "engaged", "channels", "devices", "sources", "leftOut")} == {
+        "sessions": 3,
+        "engaged": 2,
+        "channels": [{"name": "direct", "sessions": 2}, {"name": "email", "sessions": 1}],
+        "devices": [{"name": "unknown", "sessions": 2}, {"name": "mobile", "sessions": 1}],
+        "sources": [{"name": "a/b", "sessions": 1}],
+        "leftOut": {"botEvents": 1, "testEvents": 0, "testOrders": 1, "unmeasuredEvents": 0},
+    }
+    assert (await get(http, f"summary?{DAY}"))["tests"] == 1
+    late = "from=2026-11-27T20:15:00Z&to=2026-11-28T00:00:00Z"
+    assert (await get(http, f"sessions?{late}"))["sessions"] == 0
+    assert (await get(http, f"summary?{late}"))["tests"] == 0
 
 
 async def test_each_shop_has_its_source_of_record(http: Http) -> None:
@@ -343,7 +376,7 @@ async def test_the_schema_has_every_route_and_its_shapes(http: Http) -> None:
     assert asked == {"from", "to", "shop", "step", "timeZone"}
     reference = paths["/api/v1/summary"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
     answered = schema["components"]["schemas"][reference.rsplit("/", 1)[1]]["properties"]
-    assert answered.keys() == {"completeTo", "from", "to", "currencies", "warnings"}
+    assert answered.keys() == {"completeTo", "from", "to", "currencies", "tests", "warnings"}
 
 
 async def test_the_documentation_needs_nobody_else(http: Http) -> None:

@@ -55,6 +55,7 @@ def ordered(
     customer: str | None = None,
     tax: int = 0,
     shipping: int = 0,
+    test: bool = False,
     **sealing: Any,
 ) -> Envelope:
     """An order of ``(product, quantity, amount, discount)`` lines, amounts in minor units."""
@@ -69,6 +70,7 @@ def ordered(
         shipping=shipping,
         total=gross - discounts + tax + shipping,
         customer_id=customer,
+        test=test,
     )
     return seal(event, at, **sealing)
 

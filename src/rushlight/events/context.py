@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -15,6 +16,25 @@ CHANNELS = (
 )
 """Those of GA4's default channel group, in its order."""
 DEVICES = ("desktop", "mobile", "tablet", "tv", "console", "other")
+
+CLICK_IDS: Mapping[str, tuple[str, str]] = {
+    "gclid": ("google", "cpc"),
+    "gbraid": ("google", "cpc"),
+    "wbraid": ("google", "cpc"),
+    "dclid": ("google", "display"),
+    "msclkid": ("bing", "cpc"),
+    "ttclid": ("tiktok", "cpc"),
+    "twclid": ("twitter", "cpc"),
+    "li_fat_id": ("linkedin", "cpc"),
+    "epik": ("pinterest", "cpc"),
+    "rdt_cid": ("reddit", "cpc"),
+    "sccid": ("snapchat", "cpc"),
+    "yclid": ("yandex", "cpc"),
+    "fbclid": ("facebook", "referral"),  # on every link that leaves Facebook
+    "igshid": ("instagram", "referral"),
+    "srsltid": ("google", "organic"),
+}
+"""Click ids with the advertiser whose they are and the medium that they stand for."""
 
 
 class Campaign(msgspec.Struct, omit_defaults=True, gc=False):

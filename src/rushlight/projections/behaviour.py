@@ -1,8 +1,12 @@
 """Behaviour: the funnel by visitor session, products' views and adds, who is here, whose cart is open.
 
-Documents (keys after the shop): ``v/{visitor}`` sessions, cart, ``seen`` and ``cartSeen``; ``f/{day}`` sessions that
-reached each step (or a later one), by the quarter-hour in which they began; ``p/{day}/{product}`` views ``v`` and
-adds ``a``. "In the last five minutes" is the reader's filter on ``seen``, never part of the fold.
+Documents (keys after the shop): ``v/{visitor}`` points of time, sessions, cart, ``seen`` and ``cartSeen``; ``f/{day}``
+sessions that reached each step (or a later one), ``s/{day}`` sessions ``n``, engaged ones ``e``, by channel ``c`` and
+device ``d``, ``u/{day}/{source}`` sessions that a campaign of this source brought, all by the quarter-hour in which
+they began; ``p/{day}/{product}`` views ``v`` and adds ``a``; by event name, and in no other figure, what machines did
+``b/{day}`` and what was only tried ``t/{day}``; ``n/{day}`` events of nobody, whose visitor did not agree to be
+measured: of them products are counted, and no session. "In the last five minutes" is the reader's filter on ``seen``,
+never part of the fold.
 """
 
 from __future__ import annotations
@@ -11,9 +15,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from rushlight.events import catalogue
 from rushlight.events.envelope import Envelope
-from rushlight.projections import keys, session
+from rushlight.projections import cart, keys
+from rushlight.projections.counting import counts
+from rushlight.projections.points import NO_CAMPAIGN, Point, point_of, source_of
 from rushlight.projections.projection import Projection
+from rushlight.projections.session import hear
 from rushlight.projections.state import Content, State
 
 STEPS = ("view", "cart", "checkout", "payment", "purchase")
@@ -27,25 +35,42 @@ STEP_OF = {
 }
 PRODUCT_COUNTER_OF = {"view_item": "v", "add_to_cart": "a"}
 CART_SIGN_OF = {"add_to_cart": 1, "remove_from_cart": -1}
+# What machines may call their events is without end, and a document is not.
+COUNTED_NAMES = frozenset(
+    kind.event_name
+    for kind in vars(catalogue).values()
+    if isinstance(kind, type) and issubclass(kind, catalogue.Behaviour) and hasattr(kind, "event_name")
+)
+CUSTOM = "custom"
+MAX_SOURCES = 100
 
 
 class Behaviour(Projection):
     """Everything that follows from what visitors do."""
 
     name = "behaviour"
+    version = 2
 
     def wants(self, event: Envelope) -> bool:
-        """Only what a visitor did: the visitor is the aggregate."""
-        return event.visitor_id is not None and event.visitor_id == event.aggregate_id
+        """Only what a visitor did: the visitor is the aggregate, or is nobody."""
+        if event.visitor_id is not None:
+            return event.visitor_id == event.aggregate_id
+        return _is_nobody(event)
 
     def keys(self, event: Envelope) -> Sequence[str]:
-        """The visitor."""
-        return (_visitor_key(event),)
+        """The visitor, where one is measured."""
+        return () if _apart(event) else (_visitor_key(event),)
 
     def fold(self, state: State, event: Envelope) -> None:
         """Extend the visitor's session and cart, and count products."""
-        visitor = state.document(_visitor_key(event))
         at = event.occurred_at
+        if letter := _apart(event):
+            name = event.name if event.name in COUNTED_NAMES else CUSTOM
+            state.add(f"{event.shop}/{letter}/{keys.day(at)}", {f"q.{keys.quarter_of_day(at)}.{name}": 1})
+            if letter == "n":
+                _fold_products(state, event, at)
+            return
+        visitor = state.document(_visitor_key(event))
         at_ms = _milliseconds(at)
         visitor["shop"] = event.shop
         visitor["seen"] = max(at, visitor.get("seen", at))
@@ -54,36 +79,53 @@ class Behaviour(Projection):
         _fold_products(state, event, at)
 
 
+def _apart(event: Envelope) -> str | None:
+    """Where an event is counted that is in no visitor's story: ``b``, ``t`` or ``n``."""
+    context = event.context
+    if context is not None:
+        if context.get("bot"):
+            return "b"
+        if context.get("test"):
+            return "t"
+    return "n" if event.visitor_id is None else None
+
+
+def _is_nobody(event: Envelope) -> bool:
+    consent = (event.context or {}).get("consent") or {}
+    return consent.get("analytics_storage") == "denied" and event.name not in catalogue.MONEY_EVENTS
+
+
 def _visitor_key(event: Envelope) -> str:
     return f"{event.shop}/v/{keys.part(event.aggregate_id)}"
 
 
 def _fold_session(state: State, event: Envelope, visitor: Content, at_ms: int) -> None:
-    step = STEP_OF.get(event.name, 0)
-    visitor["sessions"], gone, come = session.join(visitor.get("sessions", []), at_ms, step)
-    counts: dict[tuple[str, str], int] = {}
-    for sign, changed in ((-1, gone), (1, come)):
-        for start_ms, _, furthest in changed:
-            start = _moment(start_ms)
-            key, path = f"{event.shop}/f/{keys.day(start)}", f"q.{keys.quarter_of_day(start)}."
-            for reached in range(1, furthest + 1):
-                place = (key, f"{path}{reached}")
-                counts[place] = counts.get(place, 0) + sign
-    for (key, path), amount in counts.items():
-        if amount:
-            state.add(key, {path: amount})
+    point = point_of(event, at_ms, STEP_OF.get(event.name, 0))
+    sources: dict[str, str] = visitor.get("sources", {})
+    if point.campaign != NO_CAMPAIGN:
+        sources = visitor["sources"] = _noted(sources, point, event)
+    for (key, path), amount in counts(hear(visitor, point), event.shop, sources).items():
+        state.add(key, {path: amount})
+
+
+def _noted(sources: dict[str, str], point: Point, event: Envelope) -> dict[str, str]:
+    """The visitor's campaigns with the one of this event."""
+    number = str(point.campaign)
+    if number in sources or len(sources) >= MAX_SOURCES:
+        return sources
+    return {**sources, number: source_of(event.context or {})}
 
 
 def _fold_cart(event: Envelope, visitor: Content, at_ms: int) -> None:
-    cart: dict[str, Any] = visitor.setdefault("cart", {})
+    held: dict[str, Any] = visitor.setdefault("cart", {})
     if sign := CART_SIGN_OF.get(event.name):
         changes = [(item["productId"], sign * item.get("quantity", 1)) for item in event.payload.get("items", ())]
-        session.change_cart(cart, at_ms, changes)
+        cart.change_cart(held, at_ms, changes)
     elif event.name == "purchase":
-        session.clear_cart(cart, at_ms)
+        cart.clear_cart(held, at_ms)
     else:
         return
-    seen_ms = session.cart_seen_ms(cart)
+    seen_ms = cart.cart_seen_ms(held)
     if seen_ms is None:
         visitor.pop("cartSeen", None)
     else:

@@ -3,7 +3,7 @@
 One projection keeps all of them because all follow from the same life of the same order, which has to be kept only
 once. Documents (keys after the shop): ``o/{source}/{order}`` the order's life; ``h/{source}/{currency}/{hour}`` and
 ``d/{source}/{currency}/{day}``; ``p/{source}/{day}/{currency}/{product}``; ``c/{customer}/{source}/{currency}``;
-``l/{source}`` the latest orders.
+``l/{source}`` the latest orders; ``x/{source}/{hour}`` orders that were tests, which count in nothing else.
 
 Counters: ``o`` orders, ``u`` units, ``g`` gross, ``d`` discounts, ``r`` refunds, ``t`` tax, ``s`` shipping. Lifetime
 value is historic: ``net = g - d - r`` of all a customer's orders.
@@ -27,6 +27,7 @@ class Money(Projection):
     """Everything that follows from the lives of orders."""
 
     name = "money"
+    version = 2
     events = MONEY_EVENTS
 
     def keys(self, event: Envelope) -> Sequence[str]:
@@ -44,7 +45,7 @@ class Money(Projection):
             state.add(key, amounts)
         ordered = life.get("c")
         if ordered is not None:
-            if event.name == "order_created":
+            if event.name == "order_created" and not ordered.get("test"):
                 _describe(state, event, ordered, names)
             _keep_latest(state, event, life, ordered)
 

@@ -6,7 +6,8 @@ order, cancellation first) ends in the same figures.
 The map: ``c`` what was ordered, ``r`` refunds ascending by id, ``x`` whether it was cancelled, ``m`` ids of payments.
 A ``c`` or refund holds ``at`` (when), ``cur`` (currency), ``lines`` of ``[product, units, amount, discount]`` (in a
 refund ``[product, units, amount]``), and ``g d t s u`` or ``r t s``. A refund of the whole rest has neither ``cur``
-nor ``r t s``: what they are follows from the others (`rushlight.projections.refunds`).
+nor ``r t s``: what they are follows from the others (`rushlight.projections.refunds`). What was only tried is ``test``:
+of a ``c`` that is a test the whole order is.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ def record(life: Content, event: Envelope) -> bool:
 
 
 def status(life: Content) -> str:
-    """``created``, ``paid``, ``refunded`` or ``cancelled``."""
+    """``created``, ``paid``, ``refunded``, ``cancelled`` or ``test``."""
+    ordered = life.get("c", {})
+    if ordered.get("test"):
+        return "test"
     if life.get("x"):
         return "cancelled"
-    ordered = life.get("c", {})
     refunded = sum(refund["r"] + refund["t"] + refund["s"] for refund in refunds(life))
     if refunded and refunded >= total(ordered):
         return "refunded"
@@ -57,15 +60,19 @@ def total(ordered: Content) -> int:
 
 
 def contribution(life: Content, names: Names) -> Delta:
-    """What the order as it stands adds to the figures. A cancelled one adds nothing.
+    """What the order as it stands adds to the figures. A cancelled one adds nothing, a test that it was one.
 
     What was ordered counts when it was ordered, what was refunded when it was refunded; gross is never rewritten by a
     refund. The tax and shipping that were given back are taken from tax and shipping.
     """
     delta: Delta = {}
+    ordered = life.get("c")
+    if ordered and ordered.get("test"):
+        at = ordered["at"]
+        key = f"{names.shop}/x/{keys.part(names.source)}/{keys.hour(at)}"
+        return {key: {f"m.{keys.minute_of_hour(at)}.n": 1}}
     if life.get("x"):
         return delta
-    ordered = life.get("c")
     customer = ordered.get("customer") if ordered else None
     if ordered:
         amounts = {
@@ -156,11 +163,15 @@ def _created(life: Content, event: Envelope) -> bool:
         life["c"]["customer"] = customer
     if payload.get("country"):
         life["c"]["country"] = payload["country"]
+    if _is_test(event):
+        life["c"]["test"] = True
     return True
 
 
 def _refunded(life: Content, event: Envelope) -> bool:
     payload = event.payload
+    if _is_test(event):
+        return False
     reported: list[Content] = life.setdefault("r", [])
     if any(refund["id"] == payload["refundId"] for refund in reported):
         return False
@@ -195,6 +206,10 @@ def _cancelled(life: Content, _event: Envelope) -> bool:
         return False
     life["x"] = True
     return True
+
+
+def _is_test(event: Envelope) -> bool:
+    return bool(event.payload.get("test") or (event.context or {}).get("test"))
 
 
 _REPORTERS = {

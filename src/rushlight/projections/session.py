@@ -1,73 +1,139 @@
-"""A visitor's sessions and cart, kept so that events may come in any order: both only depend on what has been seen.
+"""A visitor's sessions: a function of the points of time in their order, whatever order they were heard in.
 
-Sessions are the connected runs of a visitor's events with gaps of at most 30 minutes, as ``[start, end, step]`` in
-milliseconds, ``step`` being the furthest funnel step. The cart is what was added and removed since the last purchase.
+A session ends after 30 minutes without an event, at the shop's midnight, and where another campaign brings the visitor
+back. Late events are read among the latest 100 of a visitor; from before those only the session that was open is
+remembered, and an event that is older changes no session.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from rushlight.projections.points import NO_CAMPAIGN, NO_CODE, NO_OFFSET, SIZE, Point, inserted, packed, unpacked
 
 SESSION_GAP_MS = 30 * 60 * 1000
-MAX_SESSIONS = 20
-MAX_CART_OPERATIONS = 100
+# What a page reports before it says which campaign led to it is of the same session.
+ARRIVAL_MS = 5000
+ENGAGED_MS = 10_000
+ENGAGED_VIEWS = 2
+PURCHASE = 5
+MAX_POINTS = 100
 
-Session = list[int]
+
+class Session(NamedTuple):
+    """A session as far as it is known; times in milliseconds since 1970.
+
+    Attributes:
+        day: the local day. campaign, channel, device: the first known, as in `Point`. step: the furthest funnel step.
+        views: pages and screens. offset: the shop's clock at the last event that knew it.
+    """
+
+    start: int
+    last: int
+    day: int
+    campaign: int
+    channel: int
+    device: int
+    step: int
+    views: int
+    offset: int
+
+    @property
+    def engaged(self) -> bool:
+        """It lasted ten seconds, saw two pages, or ended in a purchase."""
+        return self.last - self.start >= ENGAGED_MS or self.views >= ENGAGED_VIEWS or self.step >= PURCHASE
 
 
-def join(sessions: list[Session], at_ms: int, step: int) -> tuple[list[Session], list[Session], list[Session]]:
-    """Add an event to a visitor's sessions.
+class Change(NamedTuple):
+    """Sessions that are no more, and those that are instead."""
+
+    gone: list[Session]
+    come: list[Session]
+
+
+NO_CHANGE = Change([], [])
+
+
+def hear(visitor: dict[str, Any], point: Point) -> Change:
+    """Add an event to a visitor.
 
     Args:
-        sessions: ascending by start, disjoint. at_ms: when the event happened. step: its funnel step, 0 for none.
-
-    Returns:
-        The sessions afterwards (the latest 20), those that went, and those that came instead.
+        visitor: the document; of it ``points``, ``open`` (the latest session) and ``base`` (the session that was open
+            before the first of the points) are kept here.
     """
-    if len(sessions) >= MAX_SESSIONS and at_ms < sessions[0][0] - SESSION_GAP_MS:
-        return sessions, [], []  # older than what is remembered: its session is counted already or out of reach
-    near = [s for s in sessions if s[0] - SESSION_GAP_MS <= at_ms <= s[1] + SESSION_GAP_MS]
-    joined = [
-        min([at_ms, *(s[0] for s in near)]),
-        max([at_ms, *(s[1] for s in near)]),
-        max([step, *(s[2] for s in near)]),
-    ]
-    if near == [joined]:
-        return sessions, [], []
-    kept = sorted([*(s for s in sessions if s not in near), joined])
-    return kept[-MAX_SESSIONS:], near, [joined]
+    base = _session(visitor.get("base"))
+    if base is not None and point.at_ms < base.last:
+        return NO_CHANGE
+    before: bytes = visitor.get("points", b"")
+    one = packed(point)
+    points = inserted(before, one)
+    latest = _session(visitor.get("open"))
+    if latest is None or one >= before[-SIZE:]:
+        now, joined = follow(latest, point)
+        change = Change([latest] if joined and latest else [], [now])
+    else:
+        told, again = list(sessions(before, base)), list(sessions(points, base))
+        now = again[-1]
+        change = Change([each for each in told if each not in again], [each for each in again if each not in told])
+    visitor["open"] = list(now)
+    if len(points) > MAX_POINTS * SIZE:
+        (oldest,) = unpacked(points[:SIZE])
+        visitor["base"] = list(follow(base, oldest)[0])
+        points = points[SIZE:]
+    visitor["points"] = points
+    return change
 
 
-def change_cart(cart: dict[str, Any], at_ms: int, changes: list[tuple[str, int]]) -> None:
-    """Add (positive) or remove (negative) quantities by product; what happened before the last purchase is ignored."""
-    if at_ms <= cart.get("cleared", 0):
-        return
-    operations: list[list[Any]] = cart.setdefault("operations", [])
-    operations.extend([at_ms, product, quantity] for product, quantity in changes)
-    operations.sort()
-    if len(operations) > MAX_CART_OPERATIONS:
-        cart["operations"] = _condense(operations)
+def sessions(points: bytes, base: Session | None) -> Iterator[Session]:
+    """The sessions of these points in their order; ``base`` is open when they begin."""
+    latest = base
+    for point in unpacked(points):
+        now, joined = follow(latest, point)
+        if latest is not None and not joined:
+            yield latest
+        latest = now
+    if latest is not None:
+        yield latest
 
 
-def clear_cart(cart: dict[str, Any], at_ms: int) -> None:
-    """A purchase empties the cart of all that happened up to it."""
-    cart["cleared"] = max(at_ms, cart.get("cleared", 0))
-    cart["operations"] = [row for row in cart.get("operations", []) if row[0] > cart["cleared"]]
+def follow(latest: Session | None, point: Point) -> tuple[Session, bool]:
+    """The session that a point is in, and whether it is the latest one, continued."""
+    known = NO_OFFSET if latest is None else latest.offset
+    day = point.local_day(known)
+    offset = known if point.offset == NO_OFFSET else point.offset
+    if latest is None or _ends(latest, point, day):
+        return Session(
+            start=point.at_ms,
+            last=point.at_ms,
+            day=day,
+            campaign=point.campaign,
+            channel=point.channel,
+            device=point.device,
+            step=point.step,
+            views=point.views,
+            offset=offset,
+        ), False
+    return Session(
+        start=latest.start,
+        last=point.at_ms,
+        day=day,
+        campaign=point.campaign if latest.campaign == NO_CAMPAIGN else latest.campaign,
+        channel=point.channel if latest.channel == NO_CODE else latest.channel,
+        device=point.device if latest.device == NO_CODE else latest.device,
+        step=max(latest.step, point.step),
+        views=latest.views + point.views,
+        offset=offset,
+    ), True
 
 
-def cart_seen_ms(cart: dict[str, Any]) -> int | None:
-    """When the cart was last changed, or None while there is nothing in it."""
-    operations = cart.get("operations", [])
-    quantities: dict[str, int] = {}
-    for _, product, quantity in operations:
-        quantities[product] = quantities.get(product, 0) + quantity
-    return int(operations[-1][0]) if any(left > 0 for left in quantities.values()) else None
+def _ends(latest: Session, point: Point, day: int) -> bool:
+    if point.at_ms - latest.last > SESSION_GAP_MS or day != latest.day:
+        return True
+    if point.campaign in (NO_CAMPAIGN, latest.campaign):
+        return False
+    return latest.campaign != NO_CAMPAIGN or point.at_ms - latest.start > ARRIVAL_MS
 
 
-def _condense(operations: list[list[Any]]) -> list[list[Any]]:
-    """One row a product: its last time and its sum."""
-    rows: dict[str, list[Any]] = {}
-    for at_ms, product, quantity in operations:
-        before = rows.get(product)
-        rows[product] = [at_ms, product, quantity + (before[2] if before else 0)]
-    return sorted(rows.values())[-MAX_CART_OPERATIONS:]
+def _session(stored: list[int] | None) -> Session | None:
+    return None if stored is None else Session(*stored)

@@ -14,6 +14,7 @@ from rushlight.query.notices import Notice
 from rushlight.query.parked import Parked
 from rushlight.query.products import Product
 from rushlight.query.sales import Point, Sales, Step
+from rushlight.query.sessions import Group, LeftOut
 from rushlight.query.tracking import Tracked
 from rushlight.query.trail import StoredEvent
 from rushlight.query.verdicts import Check
@@ -35,9 +36,12 @@ class RangeAnswer(Answer, kw_only=True):
 
 
 class SummaryAnswer(RangeAnswer, kw_only=True):
-    """Sales by currency; ``warnings`` says what else one should know of the figures."""
+    """Sales by currency; ``tests`` counts orders that were tests and are in none of them; ``warnings`` says what else
+    one should know of the figures.
+    """
 
     currencies: dict[str, Sales]
+    tests: int
     warnings: list[str]
 
 
@@ -70,6 +74,22 @@ class FunnelAnswer(RangeAnswer, kw_only=True):
     """Visitor sessions that began in the range, by the furthest step."""
 
     steps: list[FunnelStep]
+
+
+class SessionsAnswer(RangeAnswer, kw_only=True, rename="camel"):
+    """Visitor sessions that began in the range, and what is in no figure.
+
+    Attributes:
+        engaged: sessions that lasted ten seconds, saw two pages or ended in a purchase.
+        channels, devices: sessions of each kind, the most frequent first. sources: of campaigns, the top 50.
+    """
+
+    sessions: int
+    engaged: int
+    channels: list[Group]
+    devices: list[Group]
+    sources: list[Group]
+    left_out: LeftOut
 
 
 class CustomerAnswer(Answer, kw_only=True):

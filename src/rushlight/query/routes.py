@@ -23,6 +23,7 @@ from rushlight.query.answers import (
     ProductsAnswer,
     ProjectionAnswer,
     SeriesAnswer,
+    SessionsAnswer,
     SummaryAnswer,
 )
 from rushlight.query.customers import customer
@@ -33,6 +34,7 @@ from rushlight.query.parked import parked
 from rushlight.query.products import Sort, products
 from rushlight.query.projections import page
 from rushlight.query.sales import Step, check_step, series, summary, warnings
+from rushlight.query.sessions import sessions, tests
 from rushlight.query.span import Span, parse_span, require_quarters
 from rushlight.query.trail import trail
 from rushlight.query.view import View
@@ -98,6 +100,7 @@ async def get_summary(
             start=span.start,
             end=span.end,
             currencies=await summary(view, span),
+            tests=await tests(view, span),
             warnings=await warnings(view, span),
         )
 
@@ -201,6 +204,22 @@ async def get_funnel(figures: Reader, start: From = None, end: To = None, shop: 
         return FunnelAnswer(
             complete_to=view.complete_to, start=span.start, end=span.end, steps=await funnel(view, span)
         )
+
+    return await figures.read(shop, query)
+
+
+@get("/sessions", summary="Where visitors come from, and on what")
+async def get_sessions(
+    figures: Reader, start: From = None, end: To = None, shop: ShopId = DEFAULT_SHOP
+) -> SessionsAnswer:
+    """Sessions that began in the range (in whole quarter-hours), by channel, device and campaign source. `leftOut`
+    counts what is in no figure: bots, tests, and visitors who did not agree to be measured.
+    """
+    span = require_quarters(await _span(figures, shop, start, end))
+
+    async def query(view: View) -> SessionsAnswer:
+        found = await sessions(view, span)
+        return SessionsAnswer(complete_to=view.complete_to, start=span.start, end=span.end, **found._asdict())
 
     return await figures.read(shop, query)
 
@@ -345,6 +364,7 @@ ROUTES = Router(
         get_products,
         get_customer,
         get_funnel,
+        get_sessions,
         get_projection,
         get_ledger,
         get_events,

@@ -11,29 +11,11 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from rushlight.events.context import Campaign
+from rushlight.events.context import CLICK_IDS, Campaign
 from rushlight.ingest.context.pages import UTM, host_of, parameters
 from rushlight.ingest.context.sources import kind_of, site_of
 from rushlight.ingest.context.text import short
 
-# Who appends it, and whether only to paid links.
-CLICK_IDS: Mapping[str, tuple[str, str]] = {
-    "gclid": ("google", "cpc"),
-    "gbraid": ("google", "cpc"),
-    "wbraid": ("google", "cpc"),
-    "dclid": ("google", "display"),
-    "msclkid": ("bing", "cpc"),
-    "ttclid": ("tiktok", "cpc"),
-    "twclid": ("twitter", "cpc"),
-    "li_fat_id": ("linkedin", "cpc"),
-    "epik": ("pinterest", "cpc"),
-    "rdt_cid": ("reddit", "cpc"),
-    "sccid": ("snapchat", "cpc"),
-    "yclid": ("yandex", "cpc"),
-    "fbclid": ("facebook", "referral"),  # on every link that leaves Facebook
-    "igshid": ("instagram", "referral"),
-    "srsltid": ("google", "organic"),
-}
 FIELDS = Campaign.__struct_fields__
 
 _PAID = re.compile(r"(?:.*cp.*|ppc|retargeting|paid.*)\Z")

@@ -35,6 +35,7 @@ from rushlight.ingest.refusals import (
     unusable,
 )
 from rushlight.ingest.rejections import WHOLE, Rejections
+from rushlight.ingest.repeats import Again
 from rushlight.ingest.reports import seal_all, source_of
 from rushlight.ingest.request import Answer, Decoded, Dialect, Rejection, Report, Request
 from rushlight.ingest.segment_settings import SETTINGS, serve_settings
@@ -253,7 +254,7 @@ class IngestApp:
         return refused
 
 
-def _priority(items: Sequence[Report | Rejection]) -> int:
+def _priority(items: Sequence[Report | Again | Rejection]) -> int:
     """The highest of what a request holds; what is nothing is a view."""
     return max([VIEW if isinstance(item, Rejection) else priority_of(item.name) for item in items], default=VIEW)
 

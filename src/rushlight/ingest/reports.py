@@ -23,6 +23,7 @@ from rushlight.ingest.explain import explained
 from rushlight.ingest.identity import trusted_money_id
 from rushlight.ingest.keys import Key
 from rushlight.ingest.limits import check_payload, check_text
+from rushlight.ingest.repeats import Again
 from rushlight.ingest.request import Decoded, Hint, Rejection, Report
 from rushlight.ingest.requests import Shape, camel, key_of, read, shape_of
 
@@ -50,7 +51,7 @@ def source_of(key: Key) -> str:
 
 
 def seal_all(
-    items: Sequence[Report | Rejection], key: Key, received_at: datetime, circumstances: Circumstances
+    items: Sequence[Report | Again | Rejection], key: Key, received_at: datetime, circumstances: Circumstances
 ) -> Decoded:
     """The events of a request: good ones are kept, whatever their neighbours are like."""
     envelopes: list[Envelope] = []
@@ -61,14 +62,29 @@ def seal_all(
             rejected.append(item)
             continue
         try:
-            sealed = seal(item, key, received_at)
+            if isinstance(item, Again):
+                envelopes.append(_again(item, key, received_at, circumstances))
+                continue
+            envelopes += circumstances.put(item, seal(item, key, received_at))
         except Rejected as error:
             rejected.append(Rejection.of(index, error))
             continue
         if item.hint is not None:
             hints.append(Hint(index, item.hint))
-        envelopes += circumstances.put(item, sealed)
     return Decoded(envelopes, len(items) - len(rejected), rejected, tuple(hints))
+
+
+def _again(again: Again, key: Key, received_at: datetime, circumstances: Circumstances) -> Envelope:
+    """The event of a report whose content came before; it is behaviour, of which each report makes one."""
+    at = received_at if again.occurred_at is None else millisecond(again.occurred_at)
+    manner = circumstances.manner(at)
+    mould = again.content.mould(manner)
+    if mould is not None:
+        return mould.cast(again, at, received_at)
+    report = again.content.report(again)
+    (event,) = circumstances.put(report, seal(report, key, received_at))
+    again.content.learn(manner, again, event, _class_of(key))
+    return event
 
 
 def seal(report: Report, key: Key, received_at: datetime) -> list[Envelope]:
@@ -181,9 +197,12 @@ def _key(shape: Shape, fields: Any, report: Report) -> str:
     return key
 
 
+def _class_of(key: Key) -> KeyClass:
+    return "trusted" if key.kind == "secret" else "public"
+
+
 def _message_id(report: Report, key: Key) -> str:
-    key_class: KeyClass = "trusted" if key.kind == "secret" else "public"
-    return event_id(key.shop, key_class, report.sender, report.message_id)
+    return event_id(key.shop, _class_of(key), report.sender, report.message_id)
 
 
 def _occurred(report: Report, received_at: datetime) -> datetime:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.events.envelope import Envelope
+
+if TYPE_CHECKING:
+    from rushlight.ingest.repeats import Again
 
 
 class Request(msgspec.Struct, kw_only=True, gc=False):
@@ -139,7 +142,7 @@ class Dialect(Protocol):
     def key_in(self, request: Request, /) -> str:
         """The write key where only this dialect puts it (body, query), or an empty text."""
 
-    def decode(self, request: Request, /) -> list[Report | Rejection]:
+    def decode(self, request: Request, /) -> Sequence[Report | Again | Rejection]:
         """The request's events in their order; one that cannot be read costs only itself.
 
         Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -56,7 +58,14 @@ class Circumstances:
         self._public = key.kind == "public"
         self._surroundings = surroundings
         self._base: Plain = {"dialect": dialect, "key": key.prefix}
-        self._own = _own(request, dialect == OF_PAGES, surroundings) if self._public else UNSAID
+        self._own = own = _own(request, dialect == OF_PAGES, surroundings) if self._public else UNSAID
+        said = (*own.described.items(), own.page, own.ip, *own.consent.items())
+        self._manner = (dialect, key.shop, key.kind, key.prefix, said)
+
+    def manner(self, at: datetime) -> Hashable:
+        """All that an event's context depends on, beside its report; for an event that happened then."""
+        offset = self._surroundings.offset(self._shop, at)
+        return self._manner if offset is None else (self._manner, offset)
 
     def put(self, report: Report, sealed: list[Envelope]) -> list[Envelope]:
         """Give the events of a report their context, take from them what may not be kept, and return what stays."""

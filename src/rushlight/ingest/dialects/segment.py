@@ -6,6 +6,8 @@ Under a secret key ``Order Completed`` and ``Order Refunded`` report money, unde
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from secrets import token_hex
 from typing import Any
 
@@ -15,9 +17,11 @@ from rushlight.errors import Rejected
 from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.ingest import names, selling
 from rushlight.ingest.clock import corrected
+from rushlight.ingest.dialects.segment_repeats import Repeats
 from rushlight.ingest.lenient import check_size, split_member
 from rushlight.ingest.limits import MAX_EVENT_BYTES, TooLarge, check_payload
 from rushlight.ingest.names import identifier, text
+from rushlight.ingest.repeats import Again
 from rushlight.ingest.request import Answer, Decoded, Rejection, Report, Request
 from rushlight.ingest.segment_context import given, in_segment, mapping
 
@@ -45,6 +49,9 @@ class Segment:
 
     name = "segment"
 
+    def __init__(self) -> None:
+        self._repeats = Repeats()
+
     def key_in(self, request: Request, /) -> str:
         """``writeKey`` of the body."""
         try:
@@ -52,7 +59,7 @@ class Segment:
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
             return ""
 
-    def decode(self, request: Request, /) -> list[Report | Rejection]:
+    def decode(self, request: Request, /) -> Sequence[Report | Again | Rejection]:
         """Read a request, whatever its content type.
 
         Raises:
@@ -60,15 +67,37 @@ class Segment:
             Rejected: the body as a whole cannot be read.
         """
         kind = PATHS[request.path]
-        if kind is not None:
-            if len(request.body) > MAX_EVENT_BYTES:
-                raise TooLarge(f"an event may have {MAX_EVENT_BYTES >> 10} KiB", code="too_large")
-            return [_read(0, _object(request.body, "the body "), kind, {}, request)]
-        rest, items = split_member(request.body, "batch")
-        shared = _object(rest)
-        if not isinstance(shared, dict) or not items:
-            raise Rejected("is required: an array of messages", field="batch", code="missing")
-        return [_read(index, item, None, shared, request) for index, item in enumerate(items)]
+        if kind is None:
+            return self._batch(request)
+        if len(request.body) > MAX_EVENT_BYTES:
+            raise TooLarge(f"an event may have {MAX_EVENT_BYTES >> 10} KiB", code="too_large")
+
+        def in_full(_index: int) -> Report | Rejection:
+            return _read(0, _object(request.body, "the body "), kind, {}, request)
+
+        repeats = self._repeats
+        read = (
+            repeats.one(request.body, request.received_at, in_full, trusted=request.trusted)
+            if kind == "track"
+            else None
+        )
+        return read or [in_full(0)]
+
+    def _batch(self, request: Request) -> Sequence[Report | Again | Rejection]:
+        @cache
+        def split() -> tuple[Message, list[Any]]:
+            rest, items = split_member(request.body, "batch")
+            shared = _object(rest)
+            if not isinstance(shared, dict) or not items:
+                raise Rejected("is required: an array of messages", field="batch", code="missing")
+            return shared, items
+
+        def in_full(index: int) -> Report | Rejection:
+            shared, items = split()
+            return _read(index, items[index], None, shared, request)
+
+        read = self._repeats.batch(request.body, request.received_at, in_full, trusted=request.trusted)
+        return read or [in_full(index) for index in range(len(split()[1]))]
 
     def answer(self, _request: Request, decoded: Decoded, /) -> Answer:
         """200, as Segment answers also what it drops; the body says what was turned away, and why."""

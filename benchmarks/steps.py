@@ -34,8 +34,9 @@ from rushlight.ingest.log.segment import Entry
 from rushlight.ingest.log.sender import Outgoing, Sender
 from rushlight.ingest.log.wal import WriteAheadLog
 from rushlight.ingest.refusals import complete
+from rushlight.ingest.repeats import Again
 from rushlight.ingest.reports import seal_all
-from rushlight.ingest.request import Decoded, Report, Request
+from rushlight.ingest.request import Decoded, Rejection, Report, Request
 from rushlight.local.instance import Instance
 from rushlight.serving.connection import connections
 from rushlight.store.database import Database
@@ -214,7 +215,7 @@ async def _portion(context: _Context, clock: _Clock, begin: int, count: int) -> 
             for request, each in zip(requests, items, strict=True)
         ]
     assert sum(each.accepted for each in decoded) == count * context.plan.size
-    _time_ids(context, clock, [item for each in items for item in each if isinstance(item, Report)], decoded)
+    _time_ids(context, clock, [item for each in items for item in each if not isinstance(item, Rejection)], decoded)
     with clock.step("encode"):
         entries = [[_entry(context, envelope) for envelope in each.envelopes] for each in decoded]
     with clock.step("log"):
@@ -249,7 +250,7 @@ def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def _time_ids(context: _Context, clock: _Clock, reports: Sequence[Report], decoded: Sequence[Decoded]) -> None:
+def _time_ids(context: _Context, clock: _Clock, reports: Sequence[Report | Again], decoded: Sequence[Decoded]) -> None:
     partitions = 8
     envelopes = [envelope for each in decoded for envelope in each.envelopes]
     with clock.step("ids"):

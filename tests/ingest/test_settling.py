@@ -8,7 +8,7 @@ import pytest
 
 from rushlight.bus.appender import Placed
 from rushlight.ingest.intake import Intake
-from rushlight.ingest.log.sender import Outgoing
+from rushlight.ingest.log.sender import Group
 from rushlight.settings import Settings
 from tests.ingest.conftest import OpenIntake
 from tests.ingest.making import until, view, working
@@ -27,7 +27,7 @@ async def test_a_partition_that_is_new_in_the_middle_of_a_pass(
         others = set(range(8)) - settling._tracks.keys()
         if others and settling._tracks:
             place = Placed("a generation", "1-1")
-            settling.sent([(Outgoing(0, others.pop(), b""), place)])
+            settling.sent([Group(others.pop(), 1, 1, place)])
         return await look_up(numbers)
 
     monkeypatch.setattr(settling, "look_up", meanwhile)

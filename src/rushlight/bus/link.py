@@ -95,5 +95,15 @@ async def _send(connection: AbstractConnection, packed: bytes) -> None:
 
 def pack(command: Sequence[bytes | str | int]) -> bytes:
     """One command in RESP, as bytes."""
-    parts = [part if isinstance(part, bytes) else str(part).encode() for part in command]
-    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+    return pack_head(len(command)) + b"".join(map(pack_part, command))
+
+
+def pack_head(parts: int) -> bytes:
+    """What a command of so many parts begins with."""
+    return b"*%d\r\n" % parts
+
+
+def pack_part(part: bytes | str | int) -> bytes:
+    """One part of a command."""
+    data = part if isinstance(part, bytes) else str(part).encode()
+    return b"$%d\r\n%b\r\n" % (len(data), data)

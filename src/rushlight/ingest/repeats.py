@@ -40,6 +40,11 @@ class Again(msgspec.Struct, frozen=True, gc=False):
         """The event's name."""
         return self.content.name
 
+    @property
+    def sender(self) -> str:
+        """Whose message id it is."""
+        return self.content.sender
+
 
 class Mould:
     """What reports of one content that came in one manner become."""
@@ -68,10 +73,11 @@ class Mould:
 class Content:
     """A report of behaviour, without who, when and its message id."""
 
-    __slots__ = ("_moulds", "_report", "name")
+    __slots__ = ("_moulds", "_report", "name", "sender")
 
     def __init__(self, report: Report) -> None:
         self.name = report.name
+        self.sender = report.sender
         self._report = report
         self._moulds: dict[Hashable, Mould] = {}
 
@@ -107,4 +113,4 @@ class Content:
                 return
         if len(self._moulds) >= MAX_MOULDS:
             self._moulds.clear()
-        self._moulds[manner] = Mould(copy(event), rest, self._report.sender, key_class)
+        self._moulds[manner] = Mould(copy(event), rest, self.sender, key_class)

@@ -77,7 +77,7 @@ def told(became: Decoded) -> tuple[list[bytes], int, list[Any], Any]:
     return [encode(each) for each in became.envelopes], became.accepted, became.rejected, became.hints
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(messages, min_size=1, max_size=6), st.sampled_from(KEYS))
 def test_the_same_as_by_itself(sent: list[dict[str, Any]], key: Key) -> None:
     """Whatever came before, in batches and alone, each message becomes what a dialect without memory makes of it."""

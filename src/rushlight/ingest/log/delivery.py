@@ -154,14 +154,10 @@ class Delivery:
             return
         self._doubtful_end = max(batch.end, self._doubtful_end)
         at("log.sending")
-        placed, error = await self._sender.append(batch.records)
+        groups, refused, error = await self._sender.append(batch.records)
         at("log.sent")
-        self._settling.sent(placed)
-        if error is None:
-            self._feed.advance(batch.start, batch.end)
-        else:
-            there = {record.number for record, _ in placed}
-            self._feed.advance(batch.start, next(r.number for r in batch.records if r.number not in there))
+        self._settling.sent(groups)
+        self._feed.advance(batch.start, batch.end if refused is None else refused)
         self._answer_sent()
         if error is not None:
             raise error

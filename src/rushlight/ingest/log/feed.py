@@ -85,8 +85,9 @@ class Feed:
             return
         self.cursor = end
         self._sent_end = max(self._sent_end, end)
-        while self._fresh and self._fresh[0].number < end:
-            self._fresh_bytes -= len(self._fresh.popleft().data) + RECORD_OVERHEAD_BYTES
+        fresh = self._fresh
+        while fresh and fresh[0].number < end:
+            self._fresh_bytes -= len(fresh.popleft().data) + RECORD_OVERHEAD_BYTES
 
     def rewind(self, partitions: Collection[int]) -> None:
         """Send everything unsettled of these partitions again, in order, before anything new."""

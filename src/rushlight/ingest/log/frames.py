@@ -80,13 +80,13 @@ def pack_frame(first: int, records: Sequence[bytes]) -> tuple[bytes, list[int]]:
     """One frame, and the offset of each record's envelope within it."""
     parts = [b""]
     offsets = []
-    at = FRAME_HEAD.size
+    at, head, pack = FRAME_HEAD.size, RECORD_HEAD.size, RECORD_HEAD.pack
     for data in records:
         size = len(data)
-        parts.append(RECORD_HEAD.pack(size, crc32(data)))
-        parts.append(data)
-        offsets.append(at + RECORD_HEAD.size)
-        at += RECORD_HEAD.size + size
+        parts += (pack(size, crc32(data)), data)
+        at += head
+        offsets.append(at)
+        at += size
     parts[0] = _pack_head(first, len(records), at - FRAME_HEAD.size)
     return b"".join(parts), offsets
 

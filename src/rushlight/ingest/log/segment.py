@@ -63,6 +63,17 @@ class Segment:
         self._states.append(OPEN)
         self.unsettled += 1
 
+    def add_all(self, entries: Sequence[Entry], offsets: Sequence[int], received_ms: Sequence[int]) -> None:
+        """Note records that are on disk."""
+        self._offsets.extend(offsets)
+        self._ids += b"".join([entry.id for entry in entries])
+        self.partitions += bytes([entry.partition for entry in entries])
+        self.sources.extend([entry.source for entry in entries])
+        self.priorities += bytes([entry.priority for entry in entries])
+        self.received.extend(received_ms)
+        self._states += bytes(len(entries))  # OPEN
+        self.unsettled += len(entries)
+
     def add_unreadable(self, count: int, source: int) -> None:
         """Note records that were acknowledged and cannot be read."""
         for _ in range(count):

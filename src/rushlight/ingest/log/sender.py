@@ -1,6 +1,6 @@
 """Appends a log's records to the streams: one exchange at a time, in order, so that nothing overtakes what failed.
 
-A partition's records go in one command (a script of one loop): all of them or none, and one reply to read.
+A partition's records go in one command (a script of one loop): all of them or none, and the last one's place to read.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from rushlight.bus.appender import Placed
-from rushlight.bus.link import Link, pack
+from rushlight.bus.link import Link, pack_head, pack_part
 from rushlight.bus.stream import FIRST_ENTRY, generation, generation_key, stream_key
 from rushlight.errors import Unavailable
 
 DEADLINE_SECONDS = 1.0
-APPEND_SCRIPT = "local r={} for i=1,#ARGV do r[i]=redis.call('XADD',KEYS[1],'*','e',ARGV[i]) end return r"
+APPEND_SCRIPT = "local r for i=1,#ARGV do r=redis.call('XADD',KEYS[1],'*','e',ARGV[i]) end return r"
 
 
 class Outgoing(NamedTuple):
@@ -27,11 +28,25 @@ class Outgoing(NamedTuple):
     data: bytes
 
 
-class Sent(NamedTuple):
-    """What one exchange achieved: what was appended, with its place, and why the rest was not."""
+class Group(NamedTuple):
+    """Records of one partition that were appended together.
 
-    placed: list[tuple[Outgoing, Placed]]
-    error: Unavailable | None
+    Attributes:
+        end: the number after the last one's. placed: where that one stands; the others stand before it.
+    """
+
+    partition: int
+    end: int
+    records: int
+    placed: Placed
+
+
+class Sent(NamedTuple):
+    """What one exchange achieved: what was appended; the first record that was not, and why."""
+
+    groups: list[Group]
+    refused: int | None = None
+    error: Unavailable | None = None
 
 
 class Sender:
@@ -57,17 +72,20 @@ class Sender:
             await self._learn(groups.keys() - self._words.keys())
             packed = b"".join([_pack(partition, group) for partition, group in groups.items()])
             replies = await self._link.exchange(packed, len(groups), timeout_seconds=DEADLINE_SECONDS)
-        placed: list[tuple[Outgoing, Placed]] = []
+        placed: list[Group] = []
+        refused: list[int] = []
         error = None
         for (partition, group), reply in zip(groups.items(), replies, strict=True):
-            if isinstance(reply, list):
-                life = generation(self._words[partition], self._link)
-                placed += [(record, Placed(life, entry.decode())) for record, entry in zip(group, reply, strict=True)]
+            if isinstance(reply, bytes):
+                place = Placed(generation(self._words[partition], self._link), reply.decode())
+                placed.append(Group(partition, group[-1].number + 1, len(group), place))
             else:  # OOM, MISCONF, READONLY …
                 error = Unavailable(f"Redis refuses: {reply}")
-        if error is not None:
-            await self._link.close()  # it may have become somebody else's replica
-        return Sent(placed, error)
+                refused.append(group[0].number)
+        if error is None:
+            return Sent(placed)
+        await self._link.close()  # it may have become somebody else's replica
+        return Sent(placed, min(refused), error)
 
     async def heads(self, partitions: Collection[int]) -> dict[int, Placed]:
         """Each stream's generation as of now, and the highest id that it ever gave out in it.
@@ -101,7 +119,14 @@ class Sender:
 
 
 def _pack(partition: int, group: Sequence[Outgoing]) -> bytes:
-    return pack(("EVAL", APPEND_SCRIPT, 1, stream_key(partition), *[record.data for record in group]))
+    parts = [pack_head(len(group) + 4), _begin(partition)]
+    parts += [b"$%d\r\n%b\r\n" % (len(data), data) for _, _, data in group]
+    return b"".join(parts)
+
+
+@cache
+def _begin(partition: int) -> bytes:
+    return b"".join([pack_part(part) for part in ("EVAL", APPEND_SCRIPT, 1, stream_key(partition))])
 
 
 def _last_id(reply: object) -> str:

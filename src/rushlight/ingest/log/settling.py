@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from rushlight.bus.appender import Placed
 from rushlight.errors import Unavailable
-from rushlight.ingest.log.sender import Outgoing, Sender
+from rushlight.ingest.log.sender import Group, Sender
 from rushlight.ingest.log.track import Track
 from rushlight.ingest.log.wal import WriteAheadLog
 from rushlight.store.accounts import counted
@@ -59,13 +58,11 @@ class Settling:
         self._patience_seconds = FIRST_PATIENCE_SECONDS
         self._patient_until = 0.0
 
-    def sent(self, placed: Sequence[tuple[Outgoing, Placed]]) -> None:
+    def sent(self, groups: Sequence[Group]) -> None:
         """Note where records came to stand."""
         now = asyncio.get_running_loop().time()
-        counts = Counter([record.partition for record, _ in placed])
-        ends = {record.partition: (record.number + 1, place) for record, place in placed}
-        for partition, (end, place) in ends.items():
-            self._tracks.setdefault(partition, Track()).sent(end, place, counts[partition], now)
+        for partition, end, records, placed in groups:
+            self._tracks.setdefault(partition, Track()).sent(end, placed, records, now)
 
     async def cut(self) -> Cut | None:
         """One moment of the log and of the ledger's counters: nothing lies between what they say.

@@ -379,14 +379,12 @@ class WriteAheadLog:
     def _note(self, group: list[Call], size: int, offsets: list[int]) -> None:
         segment = self.segments[-1]
         names = self.sources.names
-        at = iter(offsets)
-        counts: dict[int, int] = {}
-        for call in group:
-            for entry in call.entries:
-                segment.add(entry, segment.size + next(at), call.received_ms)
-                counts[entry.source] = counts.get(entry.source, 0) + 1
-                self.pending_money += entry.priority == MONEY
-            self._queued_bytes -= call.size
+        entries = [entry for call in group for entry in call.entries]
+        received = [call.received_ms for call in group for _ in call.entries]
+        segment.add_all(entries, [segment.size + offset for offset in offsets], received)
+        counts = Counter([entry.source for entry in entries])
+        self.pending_money += [entry.priority for entry in entries].count(MONEY)
+        self._queued_bytes -= sum([call.size for call in group])
         for source, count in counts.items():
             self.acknowledged[names[source]] += count
             self.pending[names[source]] += count

@@ -19,6 +19,7 @@ import redis
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from rushlight.engine import partition
 from rushlight.local.instance import Instance, read
 from rushlight.local.process import Child, spawn
 from rushlight.local.records import identity
@@ -185,6 +186,13 @@ def _end_transactions(mongo: pymongo.MongoClient[dict[str, Any]]) -> None:
 
 
 @pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers in this process look after idle streams and outboxes several times a second, not every few seconds."""
+    monkeypatch.setattr(partition, "IDLE_BLOCK_SECONDS", 0.5)
+    monkeypatch.setattr(partition, "BUSY_SWEEP_SECONDS", 0.25)
+
+
+@pytest.fixture
 def launch() -> Iterator[Launch]:
     """Start supervisors in processes of their own: ``launch(settings, "web", "worker").ready()``."""
     started: list[Launched] = []
@@ -201,13 +209,52 @@ def launch() -> Iterator[Launch]:
 
 
 @pytest.fixture
-def own_servers(launch: Launch, tmp_path: Path) -> Iterator[Instance]:
-    """Servers of this test's own, to be killed and frozen; ``own_servers.settings`` are settings on them."""
-    data = tmp_path / "own"
-    instance = launch(Settings(data=str(data), port=0, database="test")).ready()
-    yield instance
-    for child in ("valkey", "mongod"):
-        instance.thaw(child)
+def fresh_servers(launch: Launch, tmp_path: Path) -> Instance:
+    """Servers that nobody used before and nobody will use again; ``fresh_servers.settings`` are settings on them."""
+    return launch(Settings(data=str(tmp_path / "fresh"), port=0, database="test")).ready()
+
+
+@pytest.fixture(scope="session")
+def _own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    launched = Launched(Settings(data=str(tmp_path_factory.mktemp("own") / "own"), port=0), ())
+    yield launched.ready()
+    launched.end()
+
+
+@pytest.fixture
+def own_servers(_own_servers: Instance) -> Iterator[Instance]:
+    """Servers that only this test uses at the time, to be killed and frozen, and ``own_servers.settings`` on them.
+
+    They come with an empty Valkey and a database of this test's own.
+    """
+    database = f"test_{uuid.uuid4().hex[:12]}"
+    chosen = msgspec.structs.replace(_own_servers.settings, database=database)
+    with (
+        redis.Redis.from_url(_own_servers.redis_url) as valkey,
+        pymongo.MongoClient[dict[str, Any]](_own_servers.mongo_url) as mongo,
+    ):
+        valkey.flushall()
+        try:
+            yield msgspec.structs.replace(_own_servers, settings=chosen, database=database)
+        finally:
+            for child in ("valkey", "mongod"):
+                _own_servers.thaw(child)
+        _await_answers(valkey)
+        _end_transactions(mongo)
+        mongo.drop_database(database)
+
+
+def _await_answers(valkey: redis.Redis) -> None:
+    """Wait until Valkey answers again, in case that somebody killed it."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            valkey.ping()
+        except redis.RedisError:
+            assert time.monotonic() < deadline
+            time.sleep(POLL_SECONDS)
+        else:
+            return
 
 
 @pytest.fixture(scope="session")

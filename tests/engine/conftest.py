@@ -18,8 +18,8 @@ from tests.engine.failing import failing_mongod
 
 
 @pytest.fixture
-def brisk(kept_settings: Settings) -> Settings:
-    """Settings with short leases, so that takeovers are soon."""
+def brisk(kept_settings: Settings, eager: None) -> Settings:
+    """Settings with short leases, so that takeovers are soon; outboxes are looked into often."""
     return msgspec.structs.replace(kept_settings, lease_ttl_seconds=1.0)
 
 

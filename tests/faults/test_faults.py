@@ -15,7 +15,7 @@ from tests.faults.faults import FAULTS
 from tests.faults.trial import trial
 from tests.faults.world import World
 
-LASTS_SECONDS = 1.2
+LASTS_SECONDS = 0.9
 GROUPS = {
     "Valkey": (
         "Valkey killed",

@@ -340,7 +340,7 @@ async def test_the_check_for_unsettled_events_fires(
         client.flushall()
     async with working(settings):
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(2):
                 await intake.settled()
     assert intake.pending == 20
 

@@ -238,24 +238,24 @@ async def test_the_start_says_what_the_check_found(settings: Settings) -> None:
     assert said.endswith("): write redis://HOST:PORT")
 
 
-def test_evicting_redis(own_servers: Instance) -> None:
+def test_evicting_redis(fresh_servers: Instance) -> None:
     """A Redis that would throw events away is refused with the command that changes it."""
-    with closing(redis.Redis.from_url(own_servers.redis_url)) as client:
+    with closing(redis.Redis.from_url(fresh_servers.redis_url)) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
     with pytest.raises(SetupError) as caught:
-        check.check_redis(own_servers.redis_url)
+        check.check_redis(fresh_servers.redis_url)
     assert str(caught.value).endswith(
         "would throw events away when its memory is full (maxmemory-policy allkeys-lru): "
         "set it with `CONFIG SET maxmemory-policy noeviction` and in its configuration file"
     )
 
 
-def test_redis_with_a_password(own_servers: Instance) -> None:
+def test_redis_with_a_password(fresh_servers: Instance) -> None:
     """A Redis that wants a password says so."""
-    with closing(redis.Redis.from_url(own_servers.redis_url)) as client:
+    with closing(redis.Redis.from_url(fresh_servers.redis_url)) as client:
         client.config_set("requirepass", "secret")
     with pytest.raises(SetupError, match=r"refuses us \(.*\): correct user and password in --redis-url"):
-        check.check_redis(own_servers.redis_url)
+        check.check_redis(fresh_servers.redis_url)
 
 
 def test_old_servers(servers: Instance, monkeypatch: pytest.MonkeyPatch) -> None:

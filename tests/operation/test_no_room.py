@@ -41,7 +41,7 @@ async def test_a_full_disk(settings: Settings, tmp_path: Path) -> None:
                 for _ in range(2):
                     async with failing(
                         database,
-                        {"times": 12},
+                        {"times": 6},
                         failCommands=WRITES,
                         errorCode=OUT_OF_DISK_SPACE,
                         appName="rushlight worker of a test",

@@ -21,6 +21,7 @@ from rushlight.engine.relay import Relay
 from rushlight.events.catalogue import OrderPaid
 from rushlight.local.process import Child, spawn
 from rushlight.settings import ENV_WHOLE, Settings
+from rushlight.store import ledger
 from rushlight.store.database import Database
 from rushlight.store.ledger import read
 from rushlight.store.outbox import Outbox
@@ -154,7 +155,12 @@ async def test_killed_at_any_moment(
 
 
 async def test_the_ledger_knows_what_waits(
-    settings: Settings, relaying: Settings, shop_database: Database, ours: Database, tmp_path: Path
+    settings: Settings,
+    relaying: Settings,
+    shop_database: Database,
+    ours: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without workers what was copied pends in the books; without relays they say that somebody is missing."""
     shop = Shop(shop_database, None, seed=23)
@@ -171,6 +177,8 @@ async def test_the_ledger_knows_what_waits(
         assert await some.running[0].wait() == 0
         assert await shop_database.orders.count_documents(SOME_ENTRY) == 10
         assert "Traceback" not in (tmp_path / "log").read_text()
+
+    monkeypatch.setattr(ledger, "LOG_SILENT_SECONDS", 1.0)
 
     async def missed() -> bool:
         return any(name.startswith("relay:") for name in (await read(ours)).unreachable)
@@ -252,9 +260,9 @@ async def test_finish(
         child = spawn("relay", command, log=tmp_path / "log", environment=environment)
         assert await child.wait() == 0, child.last_words()
     await moved(shop, shop_database, ours)
-    ledger = await read(ours)
-    assert ledger.unreachable == []
-    assert ledger.balanced
+    found = await read(ours)
+    assert found.unreachable == []
+    assert found.balanced
     assert await audit(ours, shop.acknowledged) == []
 
 

@@ -39,12 +39,11 @@ async def test_orders_are_taken_while_redis_is_frozen_and_killed(own_servers: In
         assert (await shop.get("/health/ready")).status == 200
 
 
-async def test_orders_are_taken_without_redis(own_servers: Instance) -> None:
+async def test_orders_are_taken_without_redis(settings: Settings) -> None:
     """A service that has no Redis, or one that was never there, takes orders and says so."""
     nowhere = "redis://127.0.0.1:1/0"
     for url, stream in ((None, {None}), (nowhere, {"well", "unwell"})):
-        settings = msgspec.structs.replace(own_servers.settings, redis_url=url)
-        async with serving(settings) as shop:
+        async with serving(msgspec.structs.replace(settings, redis_url=url)) as shop:
             assert await placed(shop, 50, str(bool(url))) == [201] * 50
             assert (await shop.get("/health/ready")).json["stream"] in stream
 

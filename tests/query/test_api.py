@@ -13,7 +13,7 @@ import pytest_asyncio
 from rushlight.errors import Unavailable
 from rushlight.local import Instance
 from rushlight.query.api import build
-from rushlight.query.figures import MAX_VIEWS, QUERY_SECONDS, Figures
+from rushlight.query.figures import LEDGER_SECONDS, MAX_VIEWS, Figures
 from rushlight.query.view import View
 from rushlight.settings import Settings
 from rushlight.store.database import Database
@@ -116,7 +116,7 @@ async def test_a_frozen_mongodb_holds_nobody_up(own_servers: Instance) -> None:
     database = await Database.connect(settings, role="test")
     async with client(build(database, settings)) as http:
         with Faults(own_servers).frozen("mongod"):
-            async with asyncio.timeout(2 * QUERY_SECONDS):
+            async with asyncio.timeout(LEDGER_SECONDS / 2):
                 answers = await asyncio.gather(
                     *(http.get(f"/api/v1/{path}") for path in ("ledger", "summary", "parked"))
                 )

@@ -19,9 +19,10 @@ from pyarrow import parquet
 
 from rushlight.errors import Conflict, Rejected
 from rushlight.events.catalogue import Line, OrderCreated
+from rushlight.ingest.history import sending
 from rushlight.ingest.history.importing import ImportRequest, ImportResult, import_history
 from rushlight.ingest.history.orders import OrderMaker, Totals
-from rushlight.ingest.history.sending import MAX_UNSETTLED_EVENTS, Progress
+from rushlight.ingest.history.sending import Progress
 from rushlight.ingest.history.stage import Build, Stage
 from rushlight.ingest.intake import Intake
 from rushlight.settings import ENV_WHOLE, Settings
@@ -144,13 +145,25 @@ async def test_bad_rows_cost_only_their_own_orders(open_intake: OpenIntake, sett
         assert await figures(database) == {"o": 5, "u": 6, "g": 6 * 399}
 
 
+MAX_UNSETTLED_EVENTS = 1000
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import waits for room earlier, so that files which make it wait are small."""
+    monkeypatch.setattr(sending, "MAX_UNSETTLED_EVENTS", MAX_UNSETTLED_EVENTS)
+
+
 CHILD = """
 import asyncio, sys
+from rushlight.ingest.history import sending
 from pathlib import Path
 from rushlight.ingest.history.importing import ImportRequest, import_history
 from rushlight.ingest.intake import Intake
 from rushlight.settings import Settings
 from rushlight.store.database import Database
+
+sending.MAX_UNSETTLED_EVENTS, sending.SAVE_SECONDS = int(sys.argv[3]), 0.0
 
 async def main():
     settings, path, wal = Settings.from_env(), Path(sys.argv[1]), Path(sys.argv[2])
@@ -166,7 +179,7 @@ asyncio.run(main())
 async def killed_while_sending(settings: Settings, path: Path, wal: Path) -> None:
     """Import in another process and end it with SIGKILL when it waits for room."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, str(path), str(wal),
+        sys.executable, "-c", CHILD, str(path), str(wal), str(MAX_UNSETTLED_EVENTS),
         env={**os.environ, ENV_WHOLE: settings.to_json()}, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert child.stdout is not None

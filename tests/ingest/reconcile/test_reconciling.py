@@ -91,14 +91,14 @@ def sold(order_id: str, **cells: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def at_work(kept_settings: Settings) -> AsyncIterator[Database]:
+async def at_work(kept_settings: Settings, eager: None) -> AsyncIterator[Database]:
     """A database at which a worker works."""
     async with working(kept_settings) as database:
         yield database
 
 
 @pytest.fixture
-async def own_at_work(settings: Settings) -> AsyncIterator[Database]:
+async def own_at_work(settings: Settings, eager: None) -> AsyncIterator[Database]:
     """One of the test's own, for what goes through a log."""
     async with working(settings) as database:
         yield database

@@ -25,7 +25,6 @@ from rushlight.store.unlinking import FLOW, NAMING, NOBODY, PURCHASES, unlinked
 T = TypeVar("T")
 IDS_AT_ONCE = 500
 MONEY = sorted(MONEY_EVENTS)
-REJECTED = "rejected"
 # A shorter value stands in too much that has nothing to do with the person.
 TELLING_CHARACTERS = 5
 
@@ -79,13 +78,15 @@ class Erasure:
         Args:
             by: who asks for it; kept.
         """
-        person = await Subjects(database, partitions).person(shop, customer)
-        # Also from before links were kept.
-        match = {"shop": shop, "customerId": {"$in": person.customers}, "visitorId": {"$exists": True}}
-        seen = await _grouped(database, "visitorId", match)
-        person = person._replace(visitors=sorted({*person.visitors, *seen} - set(person.customers)))
-        erasure = cls(database, partitions, shop, person, await server_time(database))
+        moment = await server_time(database)
+        person = await _found(database, partitions, shop, customer)
+        erasure = cls(database, partitions, shop, person, moment)
         await erasure._mark(by)
+        # What was committed between looking and marking; from here on nothing comes that was received before.
+        again = await _found(database, partitions, shop, customer)
+        if {*again.customers, *again.visitors} - {*person.customers, *person.visitors}:
+            erasure = cls(database, partitions, shop, again, moment)
+            await erasure._mark(by)
         at("erase.marked")
         return erasure
 
@@ -189,7 +190,7 @@ class Erasure:
         values = [msgspec.json.decode(trait.value) for trait in self._person.traits.values()]
         words = {*self._ids, *self._person.visitors, *(v for v in values if isinstance(v, str))}
         words = {word for word in words if len(word) >= TELLING_CHARACTERS}
-        samples = self._database.client[self._database.name][REJECTED]
+        samples = self._database.rejected
         found = [d["_id"] async for d in samples.find({}) if any(word in str(d) for word in words)]
         if found:
             self.done.samples += (await samples.delete_many({"_id": {"$in": found}})).deleted_count
@@ -199,6 +200,14 @@ class Erasure:
         for some in _chunks(ids):
             count += (await self._database.subjects.delete_many({"_id": {"$in": some}})).deleted_count
         return count
+
+
+async def _found(database: Database, partitions: int, shop: str, customer: str) -> Person:
+    """Who it is, with visitors that only the journal knows: from before links were kept."""
+    person = await Subjects(database, partitions).person(shop, customer)
+    match = {"shop": shop, "customerId": {"$in": person.customers}, "visitorId": {"$exists": True}}
+    seen = await _grouped(database, "visitorId", match)
+    return person._replace(visitors=sorted({*person.visitors, *seen} - set(person.customers)))
 
 
 async def _grouped(database: Database, field: str, match: Document) -> list[str]:

@@ -142,7 +142,9 @@ async def test_an_alias_and_what_is_known_costs_nothing(
 
     monkeypatch.setattr(people.Register, "tell", counting)
     shop = Shop(database, appender, seed=62)
-    alias = shop.seen("v-1", name="alias", payload={"previousId": "former"}, customer_id="ada", occurred_at=NOW)
+    alias = shop.seen(
+        "v-1", name="alias", payload={"visitorId": "v-1", "previousId": "former"}, customer_id="ada", occurred_at=NOW
+    )
     async with working(brisk):
         for events, updates in (
             ([told(shop, "v-1", "ada")], 1),
@@ -207,7 +209,7 @@ async def test_who_is_late_comes_without(database: Database, appender: Appender,
         assert "customerId" not in stored["v-1"]
         assert ("visitorId" in stored["o-78"], "visitorId" in stored["o-78"]["payload"]) == (False, False)
         assert stored["o-78"]["customerId"] == stored["o-78"]["payload"]["customerId"] == "ada"
-        assert stored["v-4"]["payload"] == {"x": 1}
+        assert stored["v-4"]["payload"] == {"customerId": "erased", "x": 1}
         assert not {"customerId", "trace"} & stored["v-4"].keys()
         # Who was with whom is not known any more, and what the visitor said before is not taken either.
         stranger = told(shop, "v-1", mail=MAIL)

@@ -23,7 +23,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 # Of a hundred events: what is shed first is what there is most of.
 SHARES: dict[Kind, int] = {"view": 80, "cart": 15, "order": 5}
 POOL = 4096
-VISITORS, PRODUCTS = 100_000, 500
+VISITORS, PRODUCTS = 100_000, 10_000
 QUERIES = ("", "", "", "?utm_source=newsletter&utm_medium=email&utm_campaign=autumn", "?gclid=EAIaIQobChMI")
 REFERRERS = ("", "https://www.google.com/", "https://shop.example/", "https://l.instagram.com/")
 AGENTS = (
@@ -32,10 +32,10 @@ AGENTS = (
     "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/%d.0.0.0 Mobile Safari/537.36",
     "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/%d.0",
 )
-MARK = "#id-in-sixteen-#"
-ID_DIGITS = len(MARK)
-VISITOR_MARK = "#vis-#"
-MARKS = re.compile(f"({MARK}|{VISITOR_MARK})".encode())
+# What is drawn anew for every event stands for itself beforehand, as long as it will be.
+ID, VISITOR, PRODUCT, PRICE, AT = "#id-in-sixteen-#", "#vis-#", "#pro-#", 999.99, "#the-time-in-24-letters#"
+ID_DIGITS = len(ID)
+MARKS = re.compile(f"({'|'.join([ID, VISITOR, PRODUCT, str(PRICE), AT])})".encode())
 
 
 class Request(NamedTuple):
@@ -45,23 +45,44 @@ class Request(NamedTuple):
     data: bytes
 
 
+class _Drawn:
+    """Events drawn anew, without end: each has an id, a time, a visitor and a product of its own.
+
+    Some products are seen more often than others.
+    """
+
+    def __init__(self, seed: int, begin: int):
+        self._chance = random.Random(seed).random
+        self._number = begin
+        second = datetime.now(UTC).replace(microsecond=0, tzinfo=None).isoformat()
+        self._times = [f"{second}.{n:03d}Z".encode() for n in range(1000)]
+
+    def fill(self, template: _Template) -> bytes:
+        """The template's text as the next event."""
+        number, chance = self._number, self._chance
+        self._number += 1
+        product = int(PRODUCTS * chance() ** 2)
+        cents = product * 7919 % 90_000 + 10_000
+        drawn = {
+            ID: b"%0*d" % (ID_DIGITS, number),
+            VISITOR: b"v%05d" % int(chance() * VISITORS),
+            PRODUCT: b"p%05d" % product,
+            str(PRICE): b"%d.%02d" % divmod(cents, 100),
+            AT: self._times[number % 1000],
+        }
+        pieces = template.pieces.copy()
+        for place, mark in template.places:
+            pieces[place] = drawn[mark]
+        return b"".join(pieces)
+
+
 class _Template:
     """A text with marks in it."""
 
     def __init__(self, kind: Kind, text: bytes):
         self.kind = kind
-        self._pieces = MARKS.split(text)
-        self._ids = [n for n, piece in enumerate(self._pieces) if piece == MARK.encode()]
-        self._visitors = [n for n, piece in enumerate(self._pieces) if piece == VISITOR_MARK.encode()]
-
-    def filled(self, number: int, visitor: int) -> bytes:
-        """The text with an id and a visitor in their places; as long as with the marks."""
-        pieces = self._pieces.copy()
-        for place in self._ids:
-            pieces[place] = b"%0*d" % (ID_DIGITS, number)
-        for place in self._visitors:
-            pieces[place] = b"v%05d" % visitor
-        return b"".join(pieces)
+        self.pieces = MARKS.split(text)
+        self.places = [(n, self.pieces[n].decode()) for n in range(1, len(self.pieces), 2)]
 
 
 def requests(written: Format, write_key: str, seed: int, begin: int) -> Iterator[Request]:
@@ -74,19 +95,17 @@ def requests(written: Format, write_key: str, seed: int, begin: int) -> Iterator
         _Template(kind, head(written, write_key, 1, len(body)) + body)
         for kind, body in _bodies(written, seed, write_key)
     ]
-    chance = random.Random(seed)
-    number = begin
+    drawn = _Drawn(seed, begin)
     while True:
         for template in pool:
-            yield Request(template.kind, template.filled(number, int(chance.random() * VISITORS)))
-            number += 1
+            yield Request(template.kind, drawn.fill(template))
 
 
 def bodies(written: Format, write_key: str, seed: int, count: int, begin: int = 0) -> list[bytes]:
     """So many bodies of events that no public key is refused for; no two are alike."""
     pool = [_Template(kind, body) for kind, body in _bodies(written, seed, write_key) if kind != "order"]
-    chance = random.Random(seed)
-    return [pool[n % len(pool)].filled(begin + n, int(chance.random() * VISITORS)) for n in range(count)]
+    drawn = _Drawn(seed + begin, begin)
+    return [drawn.fill(pool[n % len(pool)]) for n in range(count)]
 
 
 def _bodies(written: Format, seed: int, write_key: str) -> Iterator[tuple[Kind, bytes]]:
@@ -123,32 +142,28 @@ def head(written: Format, write_key: str, size: int, length: int) -> bytes:
 
 
 def _segment(chance: random.Random, kind: Kind) -> dict[str, Any]:
-    product = _product(chance)
-    item = {
-        "product_id": f"p{product}",
-        "name": f"Product number {product}",
-        "price": _price(product),
-        "quantity": chance.randint(1, 3),
-    }
+    item = {"product_id": PRODUCT, "name": f"Product number {PRODUCT}", "price": PRICE}
+    quantity = chance.randint(1, 3)
     event = {
         "type": "track",
-        "messageId": MARK,
-        "anonymousId": VISITOR_MARK,
-        "timestamp": _now(),
+        "messageId": ID,
+        "anonymousId": VISITOR,
+        "timestamp": AT,
         "context": {"library": {"name": "@segment/analytics-node", "version": "2.3.0"}},
         "integrations": {},
     }
     if kind == "order":
-        order = {"order_id": MARK, "currency": "USD", "total": item["price"], "products": [{**item, "quantity": 1}]}
-        return {**event, "event": "Order Completed", "userId": VISITOR_MARK, "properties": order}
+        order = {"order_id": ID, "currency": "USD", "total": PRICE, "products": [{**item, "quantity": 1}]}
+        return {**event, "event": "Order Completed", "userId": VISITOR, "properties": order}
+    cart = {"cart_id": ID} if kind == "cart" else {}
     name = "Product Added" if kind == "cart" else "Product Viewed"
-    return {**event, "event": name, "properties": {**item, "currency": "USD"}}
+    return {**event, "event": name, "properties": {**cart, **item, "currency": "USD", "quantity": quantity}}
 
 
 def _browser(chance: random.Random, kind: Kind) -> dict[str, Any]:
     event = _segment(chance, kind)
-    path, query = f"/products/p{_product(chance)}", chance.choice(QUERIES)
-    page = {"path": path, "referrer": chance.choice(REFERRERS), "search": query, "title": "A product"}
+    path, query = f"/products/{PRODUCT}", chance.choice(QUERIES)
+    page = {"path": path, "referrer": chance.choice(REFERRERS), "search": query, "title": f"Shop: {PRODUCT}"}
     context = {
         "page": {**page, "url": f"https://shop.example{path}{query}"},
         "userAgent": chance.choice(AGENTS).replace("%d", str(chance.randint(101, 140))),
@@ -157,30 +172,17 @@ def _browser(chance: random.Random, kind: Kind) -> dict[str, Any]:
         "library": {"name": "analytics.js", "version": "npm:next-1.81.0"},
     }
     metadata = {"bundled": ["Segment.io"], "unbundled": [], "bundledIds": []}
-    return {**event, "context": context, "userId": None, "sentAt": event["timestamp"], "_metadata": metadata}
+    return {**event, "context": context, "userId": None, "sentAt": AT, "_metadata": metadata}
 
 
 def _cloudevent(chance: random.Random, kind: Kind) -> dict[str, Any]:
-    product = _product(chance)
-    item = {"productId": f"p{product}", "name": f"Product number {product}", "quantity": chance.randint(1, 3)}
-    event = {"specversion": "1.0", "id": MARK, "source": "shop/web", "time": _now()}
+    item = {"productId": PRODUCT, "name": f"Product number {PRODUCT}", "quantity": chance.randint(1, 3)}
+    event = {"specversion": "1.0", "id": ID, "source": "shop/web", "time": AT}
     if kind == "order":
-        line = {**item, "unitPrice": _price(product)}
-        return {**event, "type": "order_created", "data": {"orderId": MARK, "currency": "USD", "lines": [line]}}
-    data = {"visitorId": VISITOR_MARK, "currency": "USD", "items": [{**item, "price": _price(product)}]}
+        line = {**item, "unitPrice": PRICE}
+        return {**event, "type": "order_created", "data": {"orderId": ID, "currency": "USD", "lines": [line]}}
+    data = {"visitorId": VISITOR, "currency": "USD", "items": [{**item, "price": PRICE}]}
     return {**event, "type": "add_to_cart" if kind == "cart" else "view_item", "data": data}
-
-
-def _product(chance: random.Random) -> int:
-    return chance.randrange(PRODUCTS)
-
-
-def _price(product: int) -> float:
-    return round(product % 90 + 1 + product * 7 % 100 / 100, 2)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 WRITERS: dict[Format, Callable[[random.Random, Kind], dict[str, Any]]] = {

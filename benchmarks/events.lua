@@ -1,32 +1,48 @@
--- Posts events of shoppers, no two alike: each has an id of its own and any of many visitors; names, products and,
--- of pages, headers vary from one prepared request to the next.
+-- Posts events of shoppers, no two alike: each has an id, a time, a visitor and a product of its own, drawn anew; names
+-- and, of pages, browsers and campaigns vary from one prepared request to the next. Some products are seen more than others.
 -- Arguments after `--`: seed, format (segment, browser or cloudevents), events a request, write key,
 -- the same as the credentials of Basic, prefix of the ids.
 -- A request is put together from parts made beforehand, so that making it costs next to nothing.
 -- Prints one line of JSON when done.
 
 local POOL_EVENTS = 8192
-local VISITORS, PRODUCTS = 100000, 500
+local VISITORS, PRODUCTS, TIMES = 100000, 10000, 1000
 local TRIALS = 2000
--- Where, in what is made beforehand, an id and a visitor go: always in this order.
-local ID, VISITOR = "#ID#", "#VISITOR#"
-local ID_DIGITS, VISITOR_DIGITS = 9, 6
+local second = os.date("!%Y-%m-%dT%H:%M:%S")
 
-local visitors, texts, size, prefix, sent, requests = {}, {}, 1, "", 0, 0
+local visitors, products, pages, times = {}, {}, {}, {}
+local texts, fills = {}, {}
+local size, prefix, sent, requests, draws = 1, "", 0, 0, false
 local threads = {}
-local at = os.date("!%Y-%m-%dT%H:%M:%S.000Z")
+-- Of the event that is being written.
+local id, visitor, product = "", "", 1
 
-local function product(n)
-  return n, string.format("Product number %d", n), n % 90 + 1 + (n * 7 % 100) / 100
+local function draw()
+  sent = sent + 1
+  id = string.format("%s%09d", prefix, sent)
+  visitor = visitors[math.random(1, VISITORS)]
+  local popular = math.random()
+  product = math.floor(PRODUCTS * popular * popular) + 1
 end
 
+-- What goes where these marks stand, always as long; the first of an event is NEW.
+local FILL = {
+  ["#NEW#"] = function() draw() return id end,
+  ["#ID#"] = function() return id end,
+  ["#VISITOR#"] = function() return visitor end,
+  ["#PRODUCT#"] = function() return products[product] end,
+  ["#PAGE#"] = function() return pages[product] end,
+  ["#TIME#"] = function() return times[sent % TIMES + 1] end,
+}
+
+-- As a server's SDK sends it; carts have an id.
 local function segment(name)
-  local n, title, price = product(math.random(1, PRODUCTS))
+  local cart = (name == "Product Added" or name == "Product Removed") and '"cart_id":"#ID#",' or ""
   return string.format(
-    '{"type":"track","messageId":"%s","anonymousId":"v%s","event":"%s","timestamp":"%s","properties":{'
-      .. '"product_id":"p%d","name":"%s","price":%.2f,"currency":"USD","quantity":%d},'
+    '{"type":"track","messageId":"#NEW#","anonymousId":"v#VISITOR#","event":"%s","timestamp":"#TIME#","properties":{%s'
+      .. '#PRODUCT#,"currency":"USD","quantity":%d},'
       .. '"context":{"library":{"name":"@segment/analytics-node","version":"2.3.0"}},"integrations":{}}',
-    ID, VISITOR, name, at, n, title, price, math.random(1, 3))
+    name, cart, math.random(1, 3))
 end
 
 local AGENTS = {
@@ -43,33 +59,30 @@ local VERSIONS = 40
 local REFERRERS = { "", "https://www.google.com/", "https://shop.example/", "https://l.instagram.com/" }
 local QUERIES = { "", "", "", "?utm_source=newsletter&utm_medium=email&utm_campaign=autumn", "?gclid=EAIaIQobChMI" }
 
--- As a page's SDK sends it: to a short route, as plain text, with the key and the page's circumstances in the body.
+-- As a page's SDK sends it (a request is one event, and draws it): to a short route, as plain text, with the key and the page's circumstances in the body.
 local function browser(name, key)
-  local n, title, price = product(math.random(1, PRODUCTS))
-  local path, query = "/products/p" .. n, QUERIES[math.random(1, #QUERIES)]
+  local query = QUERIES[math.random(1, #QUERIES)]
   local agent = string.format(AGENTS[math.random(1, #AGENTS)], 100 + math.random(1, VERSIONS))
   return string.format(
-    '{"timestamp":"%s","integrations":{},"type":"track","event":"%s","properties":{"product_id":"p%d","name":"%s",'
-      .. '"price":%.2f,"currency":"USD","quantity":%d},"context":{"page":{"path":"%s","referrer":"%s","search":"%s",'
-      .. '"title":"%s","url":"https://shop.example%s%s"},"userAgent":"%s","locale":"en-US","timezone":"Europe/Berlin",'
-      .. '"library":{"name":"analytics.js","version":"npm:next-1.81.0"}},"messageId":"%s","userId":null,'
-      .. '"anonymousId":"v%s","writeKey":"%s","sentAt":"%s",'
+    '{"timestamp":"#TIME#","integrations":{},"type":"track","event":"%s","properties":{#PRODUCT#,"currency":"USD",'
+      .. '"quantity":%d},"context":{"page":{"path":"/products/#PAGE#","referrer":"%s","search":"%s",'
+      .. '"title":"Shop: #PAGE#","url":"https://shop.example/products/#PAGE#%s"},"userAgent":"%s","locale":"en-US",'
+      .. '"timezone":"Europe/Berlin","library":{"name":"analytics.js","version":"npm:next-1.81.0"}},"messageId":"#ID#",'
+      .. '"userId":null,"anonymousId":"v#VISITOR#","writeKey":"%s","sentAt":"#TIME#",'
       .. '"_metadata":{"bundled":["Segment.io"],"unbundled":[],"bundledIds":[]}}',
-    at, name, n, title, price, math.random(1, 3), path, REFERRERS[math.random(1, #REFERRERS)], query, title, path,
-    query, agent, ID, VISITOR, key, at), {
+    name, math.random(1, 3), REFERRERS[math.random(1, #REFERRERS)], query, query, agent, key), {
     ["Content-Type"] = "text/plain", ["User-Agent"] = agent, ["Accept"] = "*/*",
     ["Accept-Encoding"] = "gzip, deflate, br, zstd", ["Accept-Language"] = "en-US,en;q=0.9",
-    ["Origin"] = "https://shop.example", ["Referer"] = "https://shop.example" .. path,
+    ["Origin"] = "https://shop.example", ["Referer"] = "https://shop.example/products/#PAGE#",
     ["Sec-Fetch-Dest"] = "empty", ["Sec-Fetch-Mode"] = "cors", ["Sec-Fetch-Site"] = "cross-site",
   }
 end
 
 local function cloudevent(name)
-  local n, title, price = product(math.random(1, PRODUCTS))
   return string.format(
-    '{"specversion":"1.0","id":"%s","source":"shop/web","type":"%s","time":"%s","data":{"visitorId":"v%s",'
-      .. '"currency":"USD","items":[{"productId":"p%d","name":"%s","price":%.2f,"quantity":%d}]}}',
-    ID, name, at, VISITOR, n, title, price, math.random(1, 3))
+    '{"specversion":"1.0","id":"#NEW#","source":"shop/web","type":"%s","time":"#TIME#","data":{"visitorId":"v#VISITOR#",'
+      .. '"currency":"USD","items":[{#PRODUCT#,"quantity":%d}]}}',
+    name, math.random(1, 3))
 end
 
 local SEGMENT_NAMES = { "Product Viewed", "Product Viewed", "Product Viewed", "Product Added", "Product Viewed",
@@ -79,7 +92,7 @@ local FORMATS = {
   segment = {
     event = segment, one = "/v1/track", many = "/v1/batch", open = '{"batch":[', close = "]}", names = SEGMENT_NAMES,
   },
-  browser = { event = browser, one = "/v1/t", names = SEGMENT_NAMES },
+  browser = { event = browser, one = "/v1/t", names = SEGMENT_NAMES, draws = true },
   cloudevents = {
     event = cloudevent, one = "/events", many = "/events", open = "[", close = "]",
     names = { "view_item", "view_item", "view_item", "add_to_cart", "view_item",
@@ -87,14 +100,14 @@ local FORMATS = {
   },
 }
 
--- The pieces of a text, with empty places where its marks were.
+-- The pieces of a text, each second one a mark.
 local function split(text)
   local found, from = {}, 1
   while true do
     local first, last = text:find("#%u+#", from)
     found[#found + 1] = text:sub(from, first and first - 1 or -1)
     if not first then return found end
-    found[#found + 1] = ""
+    found[#found + 1] = text:sub(first, last)
     from = last + 1
   end
 end
@@ -108,11 +121,6 @@ local function template(format, key)
   return size == 1 and events[1] or format.open .. table.concat(events, ",") .. format.close, headers
 end
 
-local function next_id()
-  sent = sent + 1
-  return string.format("%s%09d", prefix, sent)
-end
-
 local function cost()
   local begun = os.clock()
   for _ = 1, TRIALS do request() end
@@ -123,32 +131,42 @@ function setup(thread)
   threads[#threads + 1] = thread
 end
 
+local function prepare(format)
+  local names = format == FORMATS.cloudevents and { "productId", "price" } or { "product_id", "price" }
+  for n = 1, VISITORS do visitors[n] = string.format("%06d", n - 1) end
+  for n = 1, TIMES do times[n] = string.format("%s.%03dZ", second, n - 1) end
+  for n = 1, PRODUCTS do
+    local cents = n * 7919 % 90000 + 10000
+    pages[n] = string.format("p%05d", n - 1)
+    products[n] = string.format('"%s":"%s","name":"Product number %05d","%s":%d.%02d',
+      names[1], pages[n], n - 1, names[2], math.floor(cents / 100), cents % 100)
+  end
+end
+
 function init(args)
   math.randomseed(tonumber(args[1]))
   local format = FORMATS[args[2]]
-  size, prefix = tonumber(args[3]), args[6]
-  local id, visitor = string.rep("0", #prefix + ID_DIGITS), string.rep("0", VISITOR_DIGITS)
+  size, prefix, draws = tonumber(args[3]), args[6], format.draws
+  prepare(format)
+  draw()
   local usual = { ["Content-Type"] = "application/json", ["Authorization"] = "Basic " .. args[5] }
-  for i = 1, VISITORS do
-    visitors[i] = string.format("%06d", i - 1)
-  end
   for i = 1, math.max(1, math.floor(POOL_EVENTS / size)) do
     local body, headers = template(format, args[4])
     -- wrk puts the length of this text into the header: it must be the length with everything in its place.
-    local filled = body:gsub(ID, id):gsub(VISITOR, visitor)
+    local filled = body:gsub("#%u+#", function(mark) return FILL[mark]() end)
     local whole = wrk.format("POST", size == 1 and format.one or format.many, headers or usual, filled)
-    texts[i] = split(whole:match("^(.-\r\n\r\n)") .. body)
+    texts[i], fills[i] = split(whole:match("^(.-\r\n\r\n)") .. body), {}
+    for k = 2, #texts[i], 2 do fills[i][k / 2] = FILL[texts[i][k]] end
   end
   request_ns = cost() -- global: it is read from outside the thread
 end
 
 function request()
   requests = requests + 1
-  local text = texts[(requests - 1) % #texts + 1]
-  for k = 2, 4 * size, 4 do
-    text[k] = next_id()
-    text[k + 2] = visitors[math.random(1, VISITORS)]
-  end
+  local i = (requests - 1) % #texts + 1
+  local text, fill = texts[i], fills[i]
+  if draws then draw() end
+  for k = 1, #fill do text[2 * k] = fill[k]() end
   return table.concat(text)
 end
 

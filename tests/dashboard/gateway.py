@@ -74,6 +74,7 @@ class Gateway:
         self.late = {"money": 0.1, "behaviour": 0.1}
         self.resyncs = 0
         self.silent = False
+        self.tracking: dict[str, Any] = {"timeZone": "UTC", "events": [], "names": {}, "checks": []}
         self.url = ""
         self._versions: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()
@@ -122,6 +123,7 @@ class Gateway:
         app = web.Application()
         app.on_response_prepare.append(self._prepare)
         app.router.add_get("/", self._index)
+        app.router.add_get("/api/v1/tracking", self._tracking)
         app.router.add_static("/assets", BOARD / "assets")
         self._sio.attach(app)
         self._sio.on("connect", self._connect, namespace=NAMESPACE)
@@ -149,6 +151,9 @@ class Gateway:
 
     async def _index(self, _request: web.Request) -> web.FileResponse:
         return web.FileResponse(BOARD / "index.html")
+
+    async def _tracking(self, _request: web.Request) -> web.Response:
+        return web.json_response({"present": moment(), **self.tracking})
 
     async def _connect(self, sid: str, *_context: object) -> bool:
         if self.silent:

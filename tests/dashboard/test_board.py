@@ -222,3 +222,29 @@ def test_no_screen_scrolls_sideways(page: Page, gateway: Gateway, width: int) ->
     page.goto(gateway.url)
     expect(page.locator("#net")).to_have_text("$1,234.50")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_is_my_tracking_right(page: Page, gateway: Gateway) -> None:
+    """Opened from the board by keyboard: what arrives as it does, what is wrong with it, as text; and back again."""
+    page.goto(gateway.url)
+    expect(page.locator("#columns")).to_be_visible()
+    page.locator("#tracking-open").press("Enter")
+    expect(page.locator("#tracking")).to_be_focused()
+    expect(page.locator("#columns")).to_be_hidden()
+    expect(page.locator("#tracking-nothing")).to_be_visible()
+    wrong = {"id": "keys", "title": "A write key is missing or wrong", "verdict": "bad", "detail": HOSTILE}
+    taken = {"id": "w:1", "at": moment(), "state": "accepted", "name": HOSTILE, "visitor": HOSTILE, "library": HOSTILE}
+    refused = {"id": "r1", "at": moment(), "state": "rejected", "name": "purchase", "field": "currency"}
+    refused |= {"reason": HOSTILE, "sample": '{"name": "purchase"}'}
+    gateway.tracking |= {"checks": [wrong], "events": [refused, taken], "names": {HOSTILE: 3}}
+    expect(page.locator("#tracking-sum")).to_have_text("1 thing is wrong.")
+    expect(page.locator("#tracking-checks p")).to_have_text(HOSTILE)
+    expect(page.locator("#tracking-events .name")).to_have_text(["purchase", HOSTILE])
+    expect(page.locator("#tracking-events .reason").first).to_have_text(f"currency: {HOSTILE}")
+    page.locator("#tracking-events summary").first.click()
+    expect(page.locator("#tracking-events pre").first).to_contain_text('"name": "purchase"')
+    expect(page.locator("#tracking-names dd")).to_have_text("3")
+    expect(page.locator("body img, body script")).to_have_count(0)
+    page.locator("#tracking-close").press("Enter")
+    expect(page.locator("#columns")).to_be_visible()
+    expect(page.locator("#tracking-open")).to_be_focused()

@@ -36,6 +36,8 @@ def requests(board: str, orders: str, good: str) -> list[tuple[str, str, dict[st
     money = {"transaction_id": CARD, "currency": MAIL, "items": [{"item_id": MAIL, "price": CANARY, "coupon": KEY}]}
     ga4 = {"client_id": MAIL, "user_id": MAIL, "user_properties": {"mail": {"value": MAIL}}}
     ga4["events"] = [{"name": "purchase", "params": money}, {"name": "refund", "params": {"note": CANARY}}]
+    tea = {"item_id": "tea", "price": 3.59, "quantity": 2}
+    sold = {"name": "purchase", "params": {"transaction_id": "o1", "currency": "EUR", "value": 7.18, "items": [tea]}}
     return [
         ("POST", f"{board}/events", {"authorization": f"Bearer {KEY}", "content-type": CLOUD}, event),
         ("POST", f"{board}/events", {"authorization": f"Basic {basic}", "content-type": CLOUD}, event),
@@ -49,6 +51,7 @@ def requests(board: str, orders: str, good: str) -> list[tuple[str, str, dict[st
         ("POST", f"{board}/events", bearer, b'{"password": "%s", "card": "%s"' % (CANARY.encode(), CARD.encode())),
         ("POST", f"{board}/mp/collect?api_secret={KEY}", {}, {"client_id": MAIL, "events": [{"name": CARD}]}),
         ("POST", f"{board}/mp/collect?api_secret={good}&x={CANARY}", {}, ga4),
+        ("POST", f"{board}/mp/collect?api_secret={good}", {}, {"client_id": "v1", "events": [sold]}),
         ("GET", f"{board}/api/v1/summary", {"authorization": f"Bearer {KEY}"}, None),
         ("GET", f"{board}/api/v1/customers/none?token={KEY}", {}, None),
         ("GET", f"{board}/api/v1/summary?from={KEY}", {}, None),
@@ -83,7 +86,8 @@ async def test_no_secret_comes_back(settings: Settings, launch: Launch) -> None:
                         assert CANARY not in text, told[-1]
 
             async def stored() -> bool:
-                return await database.journal.count_documents({}) + await database.outcomes.count_documents({}) > 0
+                sold = {"eventName": "order_created", "context.dialect": "ga4", "payload.gross": 718}
+                return await database.journal.count_documents(sold) == 1
 
             async def sampled() -> bool:
                 found = await database.rejected.find({"at": {"$exists": True}}).to_list()
@@ -95,6 +99,9 @@ async def test_no_secret_comes_back(settings: Settings, launch: Launch) -> None:
                 told.append(await answer.text())
                 samples = msgspec.json.decode(told[-1])["samples"]
                 assert any("transaction_id" in sample["sample"] for sample in samples), told[-1]
+            async with session.get(f"{board}/api/v1/tracking") as answer:
+                told.append(await answer.text())
+                assert {"accepted", "rejected"} <= {event["state"] for event in msgspec.json.decode(told[-1])["events"]}
             async with session.get(f"{board}/docs/openapi.json") as answer:
                 assert {"/events", "/mp/collect", "/api/v1/summary"} <= (await answer.json())["paths"].keys()
             for url in (board, orders):

@@ -37,25 +37,25 @@ GOOD = [*(seen(name, number, transaction_id="o1") for number, name in enumerate(
 
 def verdict(check: str, events: list[Seen], *away: Sample, repeats: int = 0) -> tuple[str, str]:
     """Verdict and detail of one check."""
-    found = next(each for each in judge(events, repeats, away) if each.id == check)
+    found = next(each for each in judge(events, repeats, away, "api") if each.id == check)
     return found.verdict, found.detail
 
 
 def test_all_is_well() -> None:
     """A walk through the shop with an order gives no complaint."""
-    assert {check.verdict for check in judge(GOOD, 1, [])} == {"good"}
+    assert {check.verdict for check in judge(GOOD, 1, [], "api")} == {"good"}
 
 
 def test_nothing_yet() -> None:
     """Without an event nothing is called wrong, and the first thing to do is said."""
-    checks = judge([], 0, [])
+    checks = judge([], 0, [], "api")
     assert {check.verdict for check in checks} == {"look", "good", "idle"}
     assert checks[0].id == "arriving"
 
 
 def test_the_worst_comes_first() -> None:
     """What is wrong stands above what is worth a look, and that above the rest."""
-    verdicts = [check.verdict for check in judge([seen("added_to_cart")], 0, [refused()])]
+    verdicts = [check.verdict for check in judge([seen("added_to_cart")], 0, [refused()], "api")]
     assert verdicts == sorted(verdicts, key=["bad", "look", "good", "idle"].index)
 
 
@@ -86,6 +86,12 @@ def test_a_mistake_is_found(check: str, events: list[Seen], away: list[Sample], 
     """Each has its verdict and says what was seen."""
     found, detail = verdict(check, events, *away)
     assert (found, words in detail) == (expected, True), detail
+
+
+def test_orders_of_another_source() -> None:
+    """Orders that revenue does not count are told from those that it does."""
+    found = next(check for check in judge(GOOD, 0, [], "orders") if check.id == "orders")
+    assert (found.verdict, "api (1)" in found.detail) == ("bad", True)
 
 
 @pytest.mark.parametrize(

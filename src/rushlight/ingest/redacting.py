@@ -41,7 +41,7 @@ _PATH = re.compile(r"[^.\[\]]+")
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{24,}")
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){11,}")
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
-_VALUE = r"[\d.,\s€$£%+-]{1,20}|[A-Za-z]{3}|\d{4}-\d\d-\d\d[T ][\d:.]{4,15}(?:Z|[+-]\d\d:?\d\d)?"
+_VALUE = r"[\d.,\s€$£%+-]{1,20}|[A-Za-z]{3}|[^\w\s]{1,3}|\d{4}-\d\d-\d\d[T ][\d:.]{4,15}(?:Z|[+-]\d\d:?\d\d)?"
 _PLAIN = re.compile(_VALUE)
 _QUOTED_PLAIN = re.compile(rf"['\"](?:{_VALUE})['\"]")
 

@@ -81,7 +81,7 @@ async def tracking(view: View) -> Tracking:
     return Tracking(
         events=sorted(events, key=lambda event: event.at, reverse=True)[:SHOWN],
         names=dict(counted.most_common()),
-        checks=judge([_seen(row) for row in taken], len(repeats), turned_away),
+        checks=judge([_seen(row) for row in taken], len(repeats), turned_away, view.source),
     )
 
 

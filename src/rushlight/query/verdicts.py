@@ -63,18 +63,19 @@ class Check(msgspec.Struct, frozen=True):
     detail: str
 
 
-def judge(seen: Sequence[Seen], repeats: int, turned_away: Sequence[Sample]) -> list[Check]:
+def judge(seen: Sequence[Seen], repeats: int, turned_away: Sequence[Sample], source: str) -> list[Check]:
     """Every check, the worst first.
 
     Args:
         seen: the last events that were taken. repeats: how many came again. turned_away: the last ones that were not.
+        source: the shop's source of record.
     """
     checks = [
         _arriving(seen),
         _keys(turned_away),
         _turned_away(turned_away),
         _money_under_public_key(turned_away),
-        _orders(seen),
+        _orders(seen, source),
         _names(seen),
         _steps(seen),
         _products(seen),
@@ -89,78 +90,110 @@ def judge(seen: Sequence[Seen], repeats: int, turned_away: Sequence[Sample]) -> 
 
 
 def _arriving(seen: Sequence[Seen]) -> Check:
-    title = "Events arrive"
+    right, wrong = "Events arrive", "No event arrives"
     if not seen:
         return Check(
-            "arriving", title, "look", "Nothing was taken in the last half hour. Load a page that sends something."
+            "arriving",
+            wrong,
+            "look",
+            "Nothing was taken in the last half hour. Load a page that sends something.",
         )
     ways = Counter(each.context.get("dialect") or each.source for each in seen)
-    return Check("arriving", title, "good", f"By {_listed(ways)}.")
+    return Check("arriving", right, "good", f"By {_listed(ways)}.")
 
 
 def _keys(turned_away: Sequence[Sample]) -> Check:
-    title = "The write key is known"
+    right, wrong = "The write key is known", "A write key is missing or wrong"
     strange = [sample for sample in turned_away if sample.shop == NOBODY and sample.code == "key"]
     if not strange:
-        return Check("keys", title, "good", "No request came with a key that is not known.")
+        return Check("keys", right, "good", "No request came with a key that is not known.")
     keys = sorted({sample.key for sample in strange if sample.key})
     said = (
         f"It began with {', '.join(keys[:SHOWN])}"
         if keys
         else "It was missing, or no key of Rushlight's (pk_… or sk_…)"
     )
-    return Check("keys", title, "bad", f"A request came without a valid key. {said}. See: rushlight keys list.")
+    return Check(
+        "keys",
+        wrong,
+        "bad",
+        f"A request came without a valid key. {said}. See: rushlight keys list.",
+    )
 
 
 def _turned_away(turned_away: Sequence[Sample]) -> Check:
-    title = "Nothing is turned away"
+    right, wrong = "Nothing is turned away", "Events are turned away"
     ours = [sample for sample in turned_away if sample.shop != NOBODY and sample.code != "money_needs_secret_key"]
     if not ours:
-        return Check("rejected", title, "good", "Nothing was refused in the last half hour.")
-    kinds = Counter(f"{sample.field or 'the body'}: {sample.reason}" for sample in ours)
+        return Check("rejected", right, "good", "Nothing was refused in the last half hour.")
+    kinds = Counter(f"{sample.field}: {sample.reason}".removeprefix(": ") for sample in ours)
     told = "; ".join(kind for kind, _ in kinds.most_common(SHOWN))
-    return Check("rejected", title, "bad", f"{told}. The events themselves are in the list.")
+    return Check("rejected", wrong, "bad", f"{told}. The events themselves are in the list.")
 
 
 def _money_under_public_key(turned_away: Sequence[Sample]) -> Check:
-    title = "Only servers report money"
+    right, wrong = "Only servers report money", "A page reports money"
     if not any(sample.code == "money_needs_secret_key" for sample in turned_away):
-        return Check("public_money", title, "good", "No page tried to report an order's money with a public key.")
+        return Check("public_money", right, "good", "No page tried to report an order's money with a public key.")
     detail = "A public key (pk_) tried to. Report orders from a server, with a secret key (sk_) that no page holds."
-    return Check("public_money", title, "bad", detail)
+    return Check("public_money", wrong, "bad", detail)
 
 
-def _orders(seen: Sequence[Seen]) -> Check:
-    title = "Purchases in browsers and orders agree"
+def _orders(seen: Sequence[Seen], source: str) -> Check:
+    right, wrong = "Purchases in browsers and orders agree", "Purchases in browsers and orders differ"
     orders = {each.aggregate_id for each in seen if each.name == "order_created"}
     bought = [each for each in seen if each.name == "purchase" and each.source == BROWSER]
     named = {each.transaction_id for each in bought if each.transaction_id}
     if not orders and not bought:
-        return Check("orders", title, "idle", "Neither an order nor a browser's purchase in the last half hour.")
+        return Check("orders", right, "idle", "Neither an order nor a browser's purchase in the last half hour.")
     if not orders:
         detail = f"{_n(len(bought), 'purchase')} by browsers, but no order: revenue needs a server with a secret key."
-        return Check("orders", title, "bad", detail)
+        return Check("orders", "No order arrives", "bad", detail)
+    sources = Counter(each.source for each in seen if each.name == "order_created")
+    if source not in sources:
+        detail = f"They come from {_listed(sources)}, but revenue counts {source}: see the setting source_of_record."
+        return Check("orders", "Orders come from a source that does not count", "bad", detail)
     counts = f"{_n(len(orders), 'order')}, {_n(len(bought), 'purchase')} by browsers"
-    if bought and len(named) < len({(each.visitor_id, each.occurred_at) for each in bought}):
-        return Check("orders", title, "look", f"{counts}; some of these do not say which order (transactionId).")
+    if not all(each.transaction_id for each in bought):
+        return Check(
+            "orders",
+            wrong,
+            "look",
+            f"{counts}; some of these do not say which order (transactionId).",
+        )
     if unknown := named - orders:
-        return Check("orders", title, "look", f"{counts}; {len(unknown)} of these name no order of the last half hour.")
+        return Check(
+            "orders",
+            wrong,
+            "look",
+            f"{counts}; {len(unknown)} of these name no order of the last half hour.",
+        )
     if bought and len(named) < len(orders) / 2:
-        return Check("orders", title, "look", f"{counts}: is the purchase page's snippet there?")
-    return Check("orders", title, "good", f"{counts}.")
+        return Check(
+            "orders",
+            wrong,
+            "look",
+            f"{counts}: is the purchase page's snippet there?",
+        )
+    return Check("orders", right, "good", f"{counts}.")
 
 
 def _names(seen: Sequence[Seen]) -> Check:
-    title = "Event names are the ones that are counted"
+    right, wrong = "Event names are the ones that are counted", "An event name is one that no figure counts"
     own = Counter((each.name, each.context.get("original") or each.name) for each in seen if each.name not in CATALOGUE)
     meant = [(said, n, near) for (name, said), n in own.most_common() if (near := nearest(name)) is not None]
     if meant:
         told = "; ".join(f"“{said}” ({n}): is {near} meant?" for said, n, near in meant[:SHOWN])
-        return Check("names", title, "bad", f"{told} As it is, it is kept as an event of your own and in no figure.")
+        return Check(
+            "names",
+            wrong,
+            "bad",
+            f"{told} As it is, it is kept as an event of your own and in no figure.",
+        )
     if own:
-        return Check("names", title, "good", f"Events of your own are kept: {_listed(Counter(own_names(own)))}.")
+        return Check("names", right, "good", f"Events of your own are kept: {_listed(Counter(own_names(own)))}.")
     return Check(
-        "names", title, "good" if seen else "idle", "All are names of the catalogue." if seen else "No event yet."
+        "names", right, "good" if seen else "idle", "All are names of the catalogue." if seen else "No event yet."
     )
 
 
@@ -173,86 +206,88 @@ def own_names(own: Counter[tuple[str, str]]) -> dict[str, int]:
 
 
 def _steps(seen: Sequence[Seen]) -> Check:
-    title = "Every step to a purchase is reported"
+    right, wrong = "Every step to a purchase is reported", "Not every step to a purchase was seen"
     names = {each.name for each in seen}
     here, missing = [step for step in STEPS if step in names], [step for step in STEPS if step not in names]
     if not here:
-        return Check("steps", title, "idle", "No step of the funnel in the last half hour.")
+        return Check("steps", right, "idle", "No step of the funnel in the last half hour.")
     if not missing:
-        return Check("steps", title, "good", f"{', '.join(STEPS)}.")
+        return Check("steps", right, "good", f"{', '.join(STEPS)}.")
     detail = f"Seen: {', '.join(here)}. Not in the last half hour: {', '.join(missing)}. Walk through a purchase."
-    return Check("steps", title, "look", detail)
+    return Check("steps", wrong, "look", detail)
 
 
 def _products(seen: Sequence[Seen]) -> Check:
-    title = "Events name their products"
+    right, wrong = "Events name their products", "Events do not name their products"
     about = [each for each in seen if each.name in WITH_ITEMS and each.source != IMPORTED]
     without = Counter(each.name for each in about if not each.items)
     if not about:
-        return Check("products", title, "idle", "No event about products in the last half hour.")
+        return Check("products", right, "idle", "No event about products in the last half hour.")
     missing = sum(without.values())
     if not missing:
-        return Check("products", title, "good", f"All {len(about)} do.")
+        return Check("products", right, "good", f"All {len(about)} do.")
     detail = f"{missing} of {len(about)} have no items: {_listed(without)}. Each item needs an id (productId, item_id)."
-    return Check("products", title, "bad" if missing * 5 >= len(about) else "look", detail)
+    return Check("products", wrong, "bad" if missing * 5 >= len(about) else "look", detail)
 
 
 def _prices(seen: Sequence[Seen]) -> Check:
-    title = "Prices come with a currency"
+    right, wrong = "Prices come with a currency", "Products come without a price"
     items = [item for each in seen if each.name in WITH_ITEMS for item in each.items or () if isinstance(item, dict)]
     if not items:
-        return Check("prices", title, "idle", "No product in the last half hour.")
+        return Check("prices", right, "idle", "No product in the last half hour.")
     without = len([item for item in items if item.get("price") is None])
     if not without:
-        return Check("prices", title, "good", f"All {len(items)} products have both.")
+        return Check("prices", right, "good", f"All {len(items)} products have both.")
     detail = f"{without} of {len(items)} products have no price, or one without a currency, which is not kept."
-    return Check("prices", title, "look", detail)
+    return Check("prices", wrong, "look", detail)
 
 
 def _visitors(seen: Sequence[Seen]) -> Check:
-    title = "Visitors are told apart"
+    right, wrong = "Visitors are told apart", "All events are of one visitor"
     visitors = Counter(each.visitor_id for each in seen if each.visitor_id)
     if not visitors:
-        return Check("visitors", title, "idle", "No event with a visitor in the last half hour.")
+        return Check("visitors", right, "idle", "No event with a visitor in the last half hour.")
     (first, most), total = visitors.most_common(1)[0], visitors.total()
     if total >= MANY_OF_ONE and most == total:
         detail = f"All {total} events are of one visitor, {first}. Is the id written into the page for everybody?"
-        return Check("visitors", title, "look", detail)
-    return Check("visitors", title, "good", f"{_n(len(visitors), 'visitor')} in {_n(total, 'event')}.")
+        return Check("visitors", wrong, "look", detail)
+    return Check("visitors", right, "good", f"{_n(len(visitors), 'visitor')} in {_n(total, 'event')}.")
 
 
 def _repeats(seen: Sequence[Seen], repeats: int) -> Check:
-    title = "A repeat can be told from a new event"
+    right, wrong = "A repeat can be told from a new event", "Repeats cannot be told from new events"
     nameless = len([each for each in seen if each.context.get("noId")])
     told = f"{_n(repeats, 'repeat')} came and counted once." if repeats else "No repeat came."
     if nameless:
         some = f"{nameless} of {len(seen)} events have no id of their own (messageId, event_id)"
         detail = f"{some}: sent again, they count again."
-        return Check("ids", title, "look", detail)
-    return Check("ids", title, "good" if seen else "idle", told)
+        return Check("ids", wrong, "look", detail)
+    return Check("ids", right, "good" if seen else "idle", told)
 
 
 def _clocks(seen: Sequence[Seen]) -> Check:
-    title = "Clocks are right"
+    right, wrong = "Clocks are right", "Events come late"
     fresh = [each for each in seen if each.source != IMPORTED]
     late = [each.received_at - each.occurred_at for each in fresh if each.received_at - each.occurred_at > LATE]
     if not fresh:
-        return Check("clocks", title, "idle", "No event yet.")
+        return Check("clocks", right, "idle", "No event yet.")
     if len(late) * 10 <= len(fresh):
-        return Check("clocks", title, "good", "Events say that they happened just before they came.")
+        return Check("clocks", right, "good", "Events say that they happened just before they came.")
     detail = f"{len(late)} of {len(fresh)} say that they happened long before they came, up to {_span(max(late))}."
-    return Check("clocks", title, "look", f"{detail} A clock is off, or they waited.")
+    return Check("clocks", wrong, "look", f"{detail} A clock is off, or they waited.")
 
 
 def _machines(seen: Sequence[Seen]) -> Check:
-    title = "People, not machines or tests"
+    right, wrong = "People, not machines or tests", "Most events are by machines or tests"
     if not seen:
-        return Check("machines", title, "idle", "No event yet.")
+        return Check("machines", right, "idle", "No event yet.")
     bots, tests = (len([each for each in seen if each.context.get(name)]) for name in ("bot", "test"))
     if not bots and not tests:
-        return Check("machines", title, "good", "No event is a bot's or a test's.")
+        return Check("machines", right, "good", "No event is a bot's or a test's.")
     detail = f"{bots} of {len(seen)} by bots, {tests} as tests: counted, and in no other figure."
-    return Check("machines", title, "look" if (bots + tests) * 2 > len(seen) else "good", detail)
+    if (bots + tests) * 2 > len(seen):
+        return Check("machines", wrong, "look", detail)
+    return Check("machines", right, "good", detail)
 
 
 def nearest(name: str) -> str | None:

@@ -38,6 +38,7 @@ from rushlight.ingest.rejections import WHOLE, Rejections
 from rushlight.ingest.repeats import Again
 from rushlight.ingest.reports import seal_all, source_of
 from rushlight.ingest.request import Answer, Decoded, Dialect, Rejection, Report, Request
+from rushlight.ingest.segment_context import for_sdks
 from rushlight.ingest.segment_settings import SETTINGS, serve_settings
 
 ALLOWED_HEADERS = (
@@ -116,7 +117,7 @@ class IngestApp:
                 if key is not UNSURE:
                     self._greet(key, headers, path)
         except Refused as refused:
-            return complete(refused.answer)
+            return _told(refused, path)
         return None
 
     def take(self, request: Request, answer: Callable[[Answer], None]) -> None:
@@ -128,7 +129,7 @@ class IngestApp:
         try:
             self._take(request, answer)
         except Refused as refused:
-            answer(complete(refused.answer))
+            answer(_told(refused, request.path))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request to a path of `DIALECTS`, or for the settings of analytics.js, from any server."""
@@ -145,7 +146,11 @@ class IngestApp:
         """
         text = key_in(headers)
         if text and self._keyring.known(text) is UNSURE:
-            self._greet(await self._verify(text), headers, path)
+            try:
+                self._greet(await self._verify(text), headers, path)
+            except Refused as refused:
+                refused.answer = _worded(refused, path)
+                raise
 
     async def _verify(self, text: str) -> Key:
         try:
@@ -179,7 +184,7 @@ class IngestApp:
         try:
             self._take_from(await self._verify(text), request, dialect, answer)
         except Refused as refused:
-            answer(complete(refused.answer))
+            answer(_told(refused, request.path))
 
     def _take_from(self, key: Key, request: Request, dialect: Dialect, answer: Callable[[Answer], None]) -> None:
         self._greet(key, request.headers, request.path)
@@ -252,6 +257,14 @@ class IngestApp:
             else:
                 self._rejections.events(key, source_of(key), dialect, [found], b"")
         return refused
+
+
+def _told(refused: Refused, path: str) -> Answer:
+    return complete(_worded(refused, path))
+
+
+def _worded(refused: Refused, path: str) -> Answer:
+    return for_sdks(refused.answer) if path in PATHS else refused.answer
 
 
 def _priority(items: Sequence[Report | Again | Rejection]) -> int:

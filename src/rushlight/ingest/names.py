@@ -27,6 +27,7 @@ MAX_TEXT_CHARACTERS = 512
 MAX_LINK_CHARACTERS = 2048
 MAX_NAME_CHARACTERS = 64
 REMEMBERED_NAMES = 2048
+MONEY_PREFIX = "order_"
 
 SEGMENT_NAMES = {
     "Products Searched": "search",
@@ -90,14 +91,15 @@ _BLANK = re.compile(r"[\s_-]+")
 def event_name(sent: str) -> str:
     """The catalogue's name of an event, or one that a shop's own event may have (``Video Played`` → ``video_played``).
 
-    A name without any Latin letter becomes ``event_`` and a digest: names that differ stay different.
+    A name without any Latin letter becomes ``event_`` and a digest: names that differ stay different. ``order_…`` is
+    kept for money: what would be called so is called ``event_order_…``.
     """
     known = _KNOWN.get(_BLANK.sub("", sent).casefold())
     if known is not None:
         return known
     plain = unicodedata.normalize("NFKD", sent).encode("ascii", "ignore").decode()
     name = "_".join(filter(None, _BETWEEN_WORDS.split(plain))).lower()
-    if not name[:1].isalpha():
+    if not name[:1].isalpha() or name.startswith(MONEY_PREFIX):
         name = f"event_{name or _digest(sent)}"
     if len(name) > MAX_NAME_CHARACTERS:
         name = f"{name[: MAX_NAME_CHARACTERS - 9]}_{_digest(sent)}"

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from rushlight.ingest.names import MAX_LINK_CHARACTERS, first, text
-from rushlight.ingest.request import Given, Rejection
+from rushlight.ingest.request import Answer, Given, Rejection
 
 _MESSAGE_FIELDS = {
     "id": "messageId",
@@ -81,3 +81,13 @@ def in_segment(rejection: Rejection) -> Rejection:
     elif head == "data" and dot:
         field = f"properties.{_REPORT_FIELD.sub(lambda found: _WORDS[found[0]], rest)}"
     return msgspec.structs.replace(rejection, field=field.lstrip("."))
+
+
+def for_sdks(answer: Answer) -> Answer:
+    """A refusal of a request with ``code`` and ``message`` where SDKs look for them.
+
+    RudderStack's for Python takes a refusal without them for a broken network, and sends again what never can be taken.
+    """
+    error = msgspec.json.decode(answer.body)["error"]
+    body = msgspec.json.encode({"error": error, "code": error["code"], "message": error["message"]})
+    return answer._replace(body=body)

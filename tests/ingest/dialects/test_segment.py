@@ -205,6 +205,7 @@ def test_what_the_catalogue_does_not_know() -> None:
         ("Käse gekauft!", "kase_gekauft"),
         ("__proto__", "proto"),
         ("view item", "view_item"),
+        ("Order Details Viewed", "event_order_details_viewed"),
     ],
 )
 def test_names_of_its_own(sent: str, name: str) -> None:

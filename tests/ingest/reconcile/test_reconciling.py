@@ -207,6 +207,16 @@ async def test_times_are_compared_as_exactly_as_the_file_has_them(
     assert found.findings == {"o1": ["time"]}
 
 
+async def test_a_refund_of_the_rest(at_work: Database, tmp_path: Path) -> None:
+    """It is as much as is left of its order, and nothing while the order is not known."""
+    whole = [OrderRefunded(order_id=name, refund_id="rest") for name in ("sale", "unknown")]
+    await told(at_work, [created("sale"), refunded("sale", 100), whole[0]], [whole[1]])
+    rows = [sold("sale"), sold("sale", quantity=-1)]
+    found = await compare(at_work, write_csv(tmp_path / "f.csv", rows))
+    assert found.findings == {}
+    assert found.journal["EUR"] == Totals(orders=1, units=1, gross=399, refunds=399)
+
+
 async def test_refunds_on_their_own(at_work: Database, tmp_path: Path) -> None:
     """A refund without its sale is compared as such; where the other side has the sale, the status differs."""
     await told(at_work, [refunded("both", 399)], [refunded("ours", 100)], [created("sale"), refunded("sale", 399)])

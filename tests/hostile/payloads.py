@@ -206,10 +206,10 @@ def packed(draw: st.DrawFn, body: bytes) -> bytes:
     if how == "plain":
         return body
     if how == "bomb":
-        return gzip.compress(b" " * draw(st.sampled_from([5 << 20, 50 << 20])), 1)
+        return gzip.compress(b" " * draw(st.sampled_from([5 << 20, 50 << 20])), 1, mtime=0)
     if how == "zlib":
         return zlib.compress(body)
-    small = gzip.compress(gzip.compress(body) if how == "twice" else body)
+    small = gzip.compress(gzip.compress(body, mtime=0) if how == "twice" else body, mtime=0)
     if how in ("gzip", "twice"):
         return small
     if how == "tail":

@@ -14,12 +14,14 @@ from redis.asyncio import Redis
 from rushlight.bus.appender import Appender
 from rushlight.bus.broadcast import event_channel, listen
 from rushlight.engine import people
+from rushlight.engine.commit import next_position
 from rushlight.events.catalogue import Line, OrderCreated
 from rushlight.events.envelope import Envelope, now
 from rushlight.events.ids import money_id, partition_of
 from rushlight.failpoints import armed
 from rushlight.settings import Settings
 from rushlight.store.database import Database
+from rushlight.store.positions import Positions
 from rushlight.store.subjects import Subjects, subject_id, tombstone_id
 from tests.engine.aside import asked, old_code, right, wish
 from tests.engine.audit import audit, eventually, settled
@@ -283,3 +285,11 @@ async def test_nothing_of_it_without_the_commit(database: Database, appender: Ap
     link = subject_id(partition_of("default", "v-1", 8), "default", "l", "ada", "v-1")
     assert await database.subjects.count_documents({"_id": link}) == 1
     assert await audit(database, as_stored([*visit, *events])) == []
+
+
+async def test_a_partition_that_begins_later_knows_of_it(database: Database) -> None:
+    """A position that is made, or made anew, after an erasure says when somebody was erased last."""
+    moments = [NOW - timedelta(hours=1), NOW, NOW - timedelta(hours=2)]
+    await database.erased.insert_many([{"_id": str(at), "at": at} for at in moments])
+    assert (await Positions(database).claim(0, 1)).erased == NOW
+    assert next_position((await Positions(database).claim(0, 2)), events=1, generation="", entry="0-1").erased == NOW

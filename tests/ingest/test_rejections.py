@@ -7,7 +7,7 @@ from typing import Any
 
 from rushlight.ingest.keys import Key
 from rushlight.ingest.redacting import MAX_SAMPLE_BYTES, sample_of, shown_path, shown_reason
-from rushlight.ingest.rejections import MAX_OF_A_KIND, MAX_SAMPLES, WHOLE, Rejections
+from rushlight.ingest.rejections import MAX_OF_A_KIND, MAX_OF_A_SHOP, MAX_SAMPLES, WHOLE, Rejections
 from rushlight.ingest.request import Rejection
 from rushlight.settings import Settings
 from rushlight.store.database import Database
@@ -105,7 +105,7 @@ async def test_samples_and_counts(database: Database) -> None:
 
 async def test_only_the_last_are_kept(database: Database) -> None:
     """A shop has a hundred samples at most."""
-    for number in range(KEPT // MAX_SAMPLES + 3):
+    for number in range(KEPT // MAX_OF_A_SHOP + 3):
         rejections = Rejections(database)
         rejections.start()
         found = [Rejection(number, "", "wrong", f"code{n}") for n in range(MAX_SAMPLES + 5)]
@@ -114,7 +114,7 @@ async def test_only_the_last_are_kept(database: Database) -> None:
 
     async def kept() -> bool:
         counts, _, _ = await latest(database, "default", KEPT)
-        return counts.get("web", {}).get("code0") == KEPT // MAX_SAMPLES + 3
+        return counts.get("web", {}).get("code0") == KEPT // MAX_OF_A_SHOP + 3
 
     await until(kept)
     assert await database.rejected.count_documents({"shop": "default", "at": {"$exists": True}}) == KEPT

@@ -109,11 +109,11 @@ class IngestApp:
                 raise Refused(405, "use POST", code="method", headers=[(b"allow", b"POST, OPTIONS")])
             length = headers.get("content-length", "")
             if length.isdecimal() and (len(length) > 12 or int(length) > MAX_BODY_BYTES):
-                raise self._whole(too_large(), key_in(headers))
+                raise self._whole(too_large(), key_in(headers), _name(path))
             if text := key_in(headers):
                 key = self._keyring.known(text)
                 if key is None:
-                    raise self._whole(unknown_key(text), text)
+                    raise self._whole(unknown_key(text), text, _name(path))
                 if key is not UNSURE:
                     self._greet(key, headers, path)
         except Refused as refused:
@@ -265,6 +265,11 @@ def _told(refused: Refused, path: str) -> Answer:
 
 def _worded(refused: Refused, path: str) -> Answer:
     return for_sdks(refused.answer) if path in PATHS else refused.answer
+
+
+def _name(path: str) -> str:
+    dialect = DIALECTS.get(path)
+    return dialect.name if dialect else ""
 
 
 def _priority(items: Sequence[Report | Again | Rejection]) -> int:

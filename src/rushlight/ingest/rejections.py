@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
-MAX_SAMPLES = 10
-MAX_OF_A_KIND = 3
+# A second: of all, of one shop, of one shop's with one code.
+MAX_SAMPLES, MAX_OF_A_SHOP, MAX_OF_A_KIND = 10, 7, 3
 MAX_SHOPS = 1000
 WHOLE = -1
 SHOWN_CHARACTERS = 4
@@ -78,35 +78,41 @@ class Rejections:
 
     def events(self, key: Key, source: str, dialect: str, rejections: Sequence[Rejection], body: bytes) -> None:
         """Note events of a request that were turned away, or the request as a whole (index `WHOLE`)."""
+        for code, n in Counter([rejection.code for rejection in rejections]).items():
+            self._count(key.shop, source, code, n)
         for rejection in rejections:
-            self._note(key, source, dialect, rejection, body)
+            if len(self._noted) >= MAX_SAMPLES:
+                return
+            self._sample(key.shop, key.prefix, source, dialect, rejection, body)
 
     def stranger(self, text: str, dialect: str, rejection: Rejection) -> None:
         """Note a request without a key of any shop, by the key that it came with; its body is not looked at."""
         told = text[: 3 + SHOWN_CHARACTERS] + "…" if _is_like_a_key(text) else ""
-        self._note(None, UNKNOWN_SOURCE, dialect, rejection, b"", prefix=told)
+        self._count(NOBODY, UNKNOWN_SOURCE, rejection.code, 1)
+        self._sample(NOBODY, told, UNKNOWN_SOURCE, dialect, rejection, b"")
 
-    def _note(
-        self, key: Key | None, source: str, dialect: str, rejection: Rejection, body: bytes, *, prefix: str = ""
-    ) -> None:
-        shop = key.shop if key else NOBODY
-        code = _WORD.sub("_", rejection.code) or "invalid"
+    def _count(self, shop: str, source: str, code: str, n: int) -> None:
         if shop not in self._counts and len(self._counts) >= MAX_SHOPS:
             return
         codes = self._counts.setdefault(shop, {}).setdefault(source, {})
-        codes[code] = codes.get(code, 0) + 1
+        word = _WORD.sub("_", code) or "invalid"
+        codes[word] = codes.get(word, 0) + n
         self._wake.set()
-        kind = (shop, code)
-        if len(self._noted) >= MAX_SAMPLES or self._kinds[kind] >= MAX_OF_A_KIND:
+
+    def _sample(self, shop: str, prefix: str, source: str, dialect: str, rejection: Rejection, body: bytes) -> None:
+        kind, all_kinds = (shop, rejection.code), (shop, "")
+        kinds = self._kinds
+        if len(self._noted) >= MAX_SAMPLES or kinds[kind] >= MAX_OF_A_KIND or kinds[all_kinds] >= MAX_OF_A_SHOP:
             return
-        self._kinds[kind] += 1
+        kinds[kind] += 1
+        kinds[all_kinds] += 1
         sample = Sample(
             shop=shop,
             at=now(),
             source=source,
             dialect=dialect,
-            key=key.prefix if key else prefix,
-            code=code,
+            key=prefix,
+            code=rejection.code,
             field=rejection.field,
             reason=rejection.reason,
             sample="",

@@ -17,7 +17,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from rushlight.store.database import Database, Document, relaxed
 
-KEPT = 100
+KEPT, STRANGE = 100, 20
 NOBODY = ""
 Counts = dict[str, dict[str, int]]
 
@@ -71,10 +71,17 @@ async def latest(
         row["_id"]: row.get("counts", {})
         async for row in database.rejected.find({"_id": {"$in": names}}, session=session)
     }
-    cursor = database.rejected.find({"shop": {"$in": [shop, NOBODY]}}, {"_id": 0}, session=session)
-    rows = await cursor.sort("at", -1).limit(limit).to_list()
+    # A stranger's many must not push out the shop's own.
+    own = await _last(database, shop, limit, session)
+    strange = await _last(database, NOBODY, min(limit, STRANGE), session)
+    rows = sorted([*own, *strange], key=lambda row: row["at"], reverse=True)[:limit]
     counts, nobody = (found.get(name, {}) for name in names)
     return counts, nobody, [msgspec.convert(row, Sample) for row in rows]
+
+
+async def _last(database: Database, shop: str, limit: int, session: AsyncClientSession | None) -> list[Document]:
+    found = database.rejected.find({"shop": shop}, {"_id": 0}, session=session)
+    return await found.sort("at", -1).limit(limit).to_list()
 
 
 def by_reason(counts: Counts) -> dict[str, int]:

@@ -18,7 +18,7 @@ async function segment() {
     console.error(error)
   })
   for (const step of steps) call(analytics, step)
-  await analytics.closeAndFlush({ timeout: 100_000 })
+  await analytics.closeAndFlush({ timeout: 190_000 })
 }
 
 async function rudder() {

@@ -157,10 +157,10 @@ def figures(steps: list[Step], shop: str, *, trusted: bool) -> dict[str, Any]:
             products[key.rpartition("/")[2]][counter] += amount
     funnel: Counter[int] = Counter()
     for (key, path), count in oracle.behaviour(events).items():
-        last = path.rpartition(".")[2]
-        if key.split("/")[1] == "f":
+        kind, last = key.split("/")[1], path.rpartition(".")[2]
+        if kind == "f":
             funnel[int(last)] += count
-        else:
+        elif kind == "p":
             products[key.rpartition("/")[2]][{"v": "views", "a": "adds"}[last]] += count
     return {
         "summary": {name: summary[name] for name in MONEY.values()},

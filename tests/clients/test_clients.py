@@ -40,7 +40,7 @@ BUNDLE = HERE / "node_modules" / "@segment" / "analytics-next" / "dist" / "umd"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # What a visitor's browser says of itself; a headless one says that it is, and is counted as a bot.
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
-DRIVE_SECONDS = 110.0
+DRIVE_SECONDS = 200.0
 STORED_SECONDS = 60.0
 
 pytestmark = pytest.mark.timeout(300)
@@ -170,7 +170,7 @@ async def _keys(settings: Settings) -> dict[str, str]:
 def test_a_story_told_by(client: Client, served: Served, tmp_path: Path) -> None:
     """Some requests are refused, some answers lost: what is stored is what was sent, once, and what it comes to."""
     trusted = client.kind == "secret"
-    begin = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=40)
+    begin = _within_a_day(datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=40))
     steps = story.story(len(client.name), begin, trusted=trusted)
     assert len(steps) >= 300
     told = tmp_path / "story.json"
@@ -185,6 +185,12 @@ def test_a_story_told_by(client: Client, served: Served, tmp_path: Path) -> None
     assert _stored(served, client.name, len(expected)) == Counter(expected)
     assert _told(served.board, client.name, begin) == story.figures(steps, client.name, trusted=trusted)
     _balanced(served.board)
+
+
+def _within_a_day(begin: datetime) -> datetime:
+    """The same, or earlier: a session ends at midnight, and clocks are corrected by moments."""
+    end = begin + timedelta(minutes=25)
+    return begin if end.date() == begin.date() else begin - timedelta(minutes=end.minute + 1)
 
 
 def _spoken(messages: Any) -> Counter[tuple[str, Any]]:

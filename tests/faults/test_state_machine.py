@@ -26,7 +26,7 @@ from tests.engine.failing import failing, failing_mongod
 from tests.faults.model import MORTAL, Model
 
 EXAMPLES = "STATE_MACHINE_EXAMPLES"
-FEW, STEPS = 3, 18
+FEW, STEPS = 5, 18
 T = TypeVar("T")
 UNKNOWN: list[dict[str, Any]] = [
     {"failCommands": ["commitTransaction"], "closeConnection": True},

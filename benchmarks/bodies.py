@@ -92,8 +92,7 @@ def requests(written: Format, write_key: str, seed: int, begin: int) -> Iterator
         begin: the first id; every request takes the next (below 10^16).
     """
     pool = [
-        _Template(kind, head(written, write_key, 1, len(body)) + body)
-        for kind, body in _bodies(written, seed, write_key)
+        _Template(kind, head(written, write_key, 1, body) + body) for kind, body in _bodies(written, seed, write_key)
     ]
     drawn = _Drawn(seed, begin)
     while True:
@@ -116,13 +115,30 @@ def _bodies(written: Format, seed: int, write_key: str) -> Iterator[tuple[Kind, 
         yield kind, msgspec.json.encode(event | {"writeKey": write_key} if written == "browser" else event)
 
 
-def door(written: Format, write_key: str, size: int) -> tuple[str, dict[str, str]]:
-    """Where requests of so many events go, and with which headers (lower-case names)."""
+def door(written: Format, write_key: str, size: int, body: bytes) -> tuple[str, dict[str, str]]:
+    """Where a request of so many events goes, and with which headers (lower-case names)."""
     if written == "browser":
-        return "/v1/t", {"host": "127.0.0.1", "content-type": "text/plain"}
+        return "/v1/t", _of_a_browser(body)
     credentials = b64encode(f"{write_key}:".encode()).decode()
     path = "/events" if written == "cloudevents" else "/v1/track" if size == 1 else "/v1/batch"
     return path, {"host": "127.0.0.1", "content-type": "application/json", "authorization": f"Basic {credentials}"}
+
+
+def _of_a_browser(body: bytes) -> dict[str, str]:
+    context = msgspec.json.decode(body)["context"]
+    return {
+        "host": "127.0.0.1",
+        "content-type": "text/plain",
+        "user-agent": context["userAgent"],
+        "accept": "*/*",
+        "accept-encoding": "gzip, deflate, br, zstd",
+        "accept-language": "en-US,en;q=0.9",
+        "origin": "https://shop.example",
+        "referer": f"https://shop.example{context['page']['path']}",
+        "sec-fetch-dest": "empty",
+        "sec-fetch-mode": "cors",
+        "sec-fetch-site": "cross-site",
+    }
 
 
 def joined(written: Format, events: Sequence[bytes]) -> bytes:
@@ -134,11 +150,11 @@ def joined(written: Format, events: Sequence[bytes]) -> bytes:
     return b'{"batch":' + text + b"}" if written == "segment" else text
 
 
-def head(written: Format, write_key: str, size: int, length: int) -> bytes:
-    """A request up to its body of that length."""
-    path, headers = door(written, write_key, size)
+def head(written: Format, write_key: str, size: int, body: bytes) -> bytes:
+    """A request up to its body."""
+    path, headers = door(written, write_key, size, body)
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, f"content-length: {length}", "", ""]).encode()
+    return "\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode()
 
 
 def _segment(chance: random.Random, kind: Kind) -> dict[str, Any]:

@@ -185,7 +185,7 @@ async def _time_http(clock: _Clock, plan: Plan, requests: Sequence[Request]) -> 
     protocols = [make(config=config, server_state=ServerState(), app_state={}) for _ in wires]
     for protocol, wire in zip(protocols, wires, strict=True):
         protocol.connection_made(wire)
-    sent = [bodies.head(plan.format, plan.write_key, plan.size, len(each.body)) + each.body for each in requests]
+    sent = [bodies.head(plan.format, plan.write_key, plan.size, each.body) + each.body for each in requests]
     with clock.step("http"):
         expected = 0
         for group in _groups(sent, plan.together):
@@ -237,11 +237,12 @@ async def _portion(context: _Context, clock: _Clock, begin: int, count: int) -> 
 
 def _requests(plan: Plan, begin: int, count: int) -> list[Request]:
     """As the server hands them over."""
-    path, headers = bodies.door(plan.format, plan.write_key, plan.size)
     events = bodies.bodies(plan.format, plan.write_key, seed=1, count=count * plan.size, begin=begin)
+    texts = [bodies.joined(plan.format, some) for some in _groups(events, plan.size)]
+    doors = [bodies.door(plan.format, plan.write_key, plan.size, text) for text in texts]
     return [
-        Request(path=path, headers={**headers}, body=bodies.joined(plan.format, some), received_at=now())
-        for some in _groups(events, plan.size)
+        Request(path=path, headers=headers, body=text, received_at=now())
+        for (path, headers), text in zip(doors, texts, strict=True)
     ]
 
 

@@ -61,6 +61,7 @@ def test_a_page_sends_its_key_in_the_body() -> None:
     assert head.startswith(b"POST /v1/t HTTP/1.1\r\n")
     assert b"authorization" not in head
     event = msgspec.json.decode(body)
+    assert f"user-agent: {event['context']['userAgent']}\r\n".encode() in head
     assert event["writeKey"] == "pk_key"
     assert event["context"]["page"]["url"].startswith("https://shop.example/products/")
 

@@ -19,6 +19,17 @@ WANTS_REFUND = 0.02
 SALE_DISCOUNT = Decimal("0.20")
 CENT = Decimal("0.01")
 RETURNING_CUSTOMERS = 1500
+SHOP_URL = "https://shop.example"
+# By what link and from what page shoppers come.
+ARRIVALS = (
+    *(("", ""),) * 3,
+    *(("", "https://www.google.com/"),) * 3,
+    *(("?utm_source=newsletter&utm_medium=email&utm_campaign=flash-sale", ""),) * 3,
+    *(("?utm_source=google&utm_medium=cpc&utm_campaign=flash-sale&gclid=demo", "https://www.google.com/"),) * 2,
+    ("?utm_source=instagram&utm_medium=paid_social&utm_campaign=flash-sale", "https://l.instagram.com/"),
+    ("?fbclid=demo", "https://l.facebook.com/"),
+    ("", "https://blog.example/deals"),
+)
 
 Basket = list[tuple[Product, int]]
 
@@ -47,7 +58,7 @@ class Visit(NamedTuple):
 def plan(seed: int, number: int) -> Visit:
     """The visit of shopper ``number``: the same for the same seed, whatever the timing."""
     dice = random.Random(f"{seed}/{number}")
-    steps = [Step(0, "page_view", {"url": "/flash-sale", "title": "Flash sale"})]
+    steps = [Step(0, "page_view", _landing(random.Random(f"{seed}/{number}/landing")))]
     basket = _browse(dice, steps)
     buys = bool(basket)
     for chance, name, pause in (
@@ -81,6 +92,12 @@ async def walk(shop: Shop, visit: Visit, name: str, *, haste: float) -> None:
         await asyncio.sleep(3.0 / haste)
         goods = Decimal(placed["gross"]) - Decimal(placed["discounts"])
         await shop.refund(name, (goods / 2).quantize(CENT))
+
+
+def _landing(dice: random.Random) -> dict[str, Any]:
+    query, referrer = dice.choice(ARRIVALS)
+    page = {"url": f"{SHOP_URL}/flash-sale{query}", "title": "Flash sale"}
+    return page | ({"referrer": referrer} if referrer else {})
 
 
 def _browse(dice: random.Random, steps: list[Step]) -> Basket:

@@ -7,7 +7,7 @@ remembered, and an event that is older changes no session.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from rushlight.projections.points import NO_CAMPAIGN, NO_CODE, NO_OFFSET, SIZE, Point, inserted, packed, unpacked
@@ -62,20 +62,17 @@ def hear(visitor: dict[str, Any], point: Point) -> Change:
         visitor: the document; of it ``points``, ``open`` (the latest session) and ``base`` (the session that was open
             before the first of the points) are kept here.
     """
-    base = _session(visitor.get("base"))
+    base, latest = _session(visitor.get("base")), _session(visitor.get("open"))
     if base is not None and point.at_ms < base.last:
         return NO_CHANGE
     before: bytes = visitor.get("points", b"")
     one = packed(point)
     points = inserted(before, one)
-    latest = _session(visitor.get("open"))
     if latest is None or one >= before[-SIZE:]:
         now, joined = follow(latest, point)
         change = Change([latest] if joined and latest else [], [now])
     else:
-        told, again = list(sessions(before, base)), list(sessions(points, base))
-        now = again[-1]
-        change = Change([each for each in told if each not in again], [each for each in again if each not in told])
+        now, change = _late(before, point, base, latest)
     visitor["open"] = list(now)
     if len(points) > MAX_POINTS * SIZE:
         (oldest,) = unpacked(points[:SIZE])
@@ -85,16 +82,36 @@ def hear(visitor: dict[str, Any], point: Point) -> Change:
     return change
 
 
-def sessions(points: bytes, base: Session | None) -> Iterator[Session]:
-    """The sessions of these points in their order; ``base`` is open when they begin."""
-    latest = base
-    for point in unpacked(points):
-        now, joined = follow(latest, point)
-        if latest is not None and not joined:
-            yield latest
-        latest = now
-    if latest is not None:
-        yield latest
+def _late(before: bytes, point: Point, base: Session | None, latest: Session) -> tuple[Session, Change]:
+    """The latest session, and what changes, when a point turns up among those that are known."""
+    old = base
+    gone: list[Session] = []
+    come: list[Session] = []
+    rest = unpacked(before)
+    for following in rest:
+        if following > point:
+            break
+        old, _ = follow(old, following)
+    new, joined = follow(old, point)
+    if old is not None and not joined:
+        come.append(old)
+    # From where both tellings are in the same session, they go on the same.
+    for each in chain((following,), rest):
+        if old == new:
+            return latest, _changed(gone, come)
+        now, joined = follow(old, each)
+        if old is not None and not joined:
+            gone.append(old)
+        old = now
+        now, joined = follow(new, each)
+        if not joined:
+            come.append(new)
+        new = now
+    return new, _changed([*gone, old] if old is not None else gone, [*come, new])
+
+
+def _changed(gone: list[Session], come: list[Session]) -> Change:
+    return Change([each for each in gone if each not in come], [each for each in come if each not in gone])
 
 
 def follow(latest: Session | None, point: Point) -> tuple[Session, bool]:

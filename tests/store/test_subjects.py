@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from rushlight.events.envelope import Envelope
 from rushlight.store.database import Database
 from rushlight.store.subjects import (
     MAX_TRAITS,
@@ -17,6 +19,7 @@ from rushlight.store.subjects import (
     tombstone_id,
     traits_of,
 )
+from rushlight.store.unlinking import unlinked
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -51,6 +54,36 @@ def test_names_of_documents_do_not_run_into_each_other() -> None:
     """An id with a slash is one part, and a hash tells one kind of id from another."""
     assert subject_id(3, "shop", "l", "a/b", "c%2F") == "03/shop/l/a%2Fb/c%252F"
     assert len({tombstone_id("s", "c", "a"), tombstone_id("s", "v", "a"), tombstone_id("t", "c", "a")}) == 3
+
+
+def test_what_is_taken_from_an_event_and_what_stays() -> None:
+    """An order loses its visitor, a visitor's event the customer; what figures are made of stays as it was."""
+
+    def cut(name: str, aggregate: str, payload: dict[str, Any]) -> tuple[str | None, str | None, dict[str, Any]]:
+        common: dict[str, Any] = {
+            "id": "1",
+            "shop": "s",
+            "source": "web",
+            "origin": "w:1",
+            "occurred_at": NOON,
+            "received_at": NOON,
+        }
+        event = Envelope(name=name, aggregate_id=aggregate, payload=payload, trace="t", correlation_id="c", **common)
+        event.visitor_id, event.customer_id = payload["visitorId"], "ada"
+        unlinked(event)
+        assert event.trace is event.correlation_id is None
+        return event.visitor_id, event.customer_id, event.payload
+
+    order = {"orderId": "o-1", "visitorId": "v-1", "customerId": "ada"}
+    assert cut("order_created", "o-1", dict(order)) == (None, "ada", {"orderId": "o-1", "customerId": "ada"})
+    # The event counts as one of the visitor's, because the visitor is called like the order.
+    alike = {"orderId": "v-1", "visitorId": "v-1"}
+    assert cut("order_created", "v-1", dict(alike)) == ("v-1", "ada", alike)
+    purchase = {"visitorId": "v-1", "transactionId": "o-1", "items": []}
+    assert cut("purchase", "v-1", purchase) == ("v-1", None, {"visitorId": "v-1", "items": []})
+    mine = {"visitorId": "v-1", "transactionId": "mine", "customerId": "ada", "userId": "ada"}
+    nobody = {"visitorId": "v-1", "transactionId": "mine", "customerId": "erased", "userId": "erased"}
+    assert cut("wrapped", "v-1", mine) == ("v-1", None, nobody)
 
 
 @pytest.mark.usefixtures("database")

@@ -159,7 +159,8 @@ class Erasure:
         await self._change(purchases, ["payload.transactionId"], hint="customer")
         # What they are found by goes in the write that ends it.
         self.done.behaviour += await self._change(behaviour, ["customerId", *FLOW], hint="customer")
-        seen = {"$or": [{name: {"$exists": True}} for name in ("visitorId", "payload.visitorId", *FLOW)]}
+        seen: Document = {"$or": [{name: {"$exists": True}} for name in ("visitorId", "payload.visitorId", *FLOW)]}
+        seen["$expr"] = {"$ne": ["$visitorId", "$aggregateId"]}
         self.done.money += await self._change(money | seen, ["visitorId", "payload.visitorId", *FLOW], hint="customer")
 
     async def _change(self, match: Document, fields: Iterable[str], *, hint: str) -> int:

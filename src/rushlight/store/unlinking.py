@@ -21,8 +21,10 @@ def unlinked(event: Envelope) -> None:
     """Take from an event what ties it to its customer (behaviour) or to its visitor (money)."""
     payload = event.payload
     if event.name in MONEY_EVENTS:
-        event.visitor_id = None
-        payload.pop("visitorId", None)
+        # A visitor with the order's own id is named by it in any case, and figures of visitors count that event.
+        if event.visitor_id != event.aggregate_id:
+            event.visitor_id = None
+            payload.pop("visitorId", None)
     else:
         event.customer_id = None
         payload.update({name: NOBODY for name in NAMING if name in payload})

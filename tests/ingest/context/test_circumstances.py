@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from rushlight.events.catalogue import ViewItem
 from rushlight.events.context import Context
 from rushlight.events.envelope import Envelope
 from rushlight.ingest.context.circumstances import Circumstances
@@ -155,13 +156,14 @@ def test_who_did_not_agree_is_nobody() -> None:
     for envelope, payload in zip(sealed(seen, own, client="203.0.113.7"), payloads, strict=True):
         assert (envelope.visitor_id, envelope.customer_id, envelope.personal) == (None, None, None)
         assert envelope.aggregate_id == f"anonymous-{envelope.id[:2]}"
-        assert envelope.payload.items() <= payload.items()
+        assert envelope.payload.items() <= {**payload, "visitorId": envelope.aggregate_id}.items()
         assert envelope.context == {
             "dialect": "cloudevents",
             "key": "pk_abc",
             "consent": {"analytics_storage": "denied"},
         }
         assert "v1" not in str(envelope)
+    assert ViewItem.open(sealed(seen)[0]).visitor_id.startswith("anonymous-")
 
 
 def test_an_order_without_consent_is_an_order() -> None:

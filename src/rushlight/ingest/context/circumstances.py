@@ -27,6 +27,8 @@ MAX_ZONE_CHARACTERS = 64
 PAGE_EVENTS = frozenset(("page_view", "screen"))
 NOBODY = "anonymous-"
 """What the aggregates of events begin with whose visitor may not be known."""
+# Fields of the catalogue that hold one, and that it needs.
+VISITORS = frozenset(("visitorId", "previousId"))
 SOMEWHERE = Surroundings()
 # In this dialect pages report themselves; senders of the others say what they know of a visitor.
 OF_PAGES = "cloudevents"
@@ -170,10 +172,13 @@ def _forgotten(sealed: list[Envelope]) -> list[Envelope]:
     kept = [each for each in sealed if each is sealed[0] or each.name in MONEY_EVENTS]
     for each in kept:
         each.visitor_id = each.personal = None
-        each.payload = {name: value for name, value in each.payload.items() if name != "visitorId"}
-        if each.name not in MONEY_EVENTS:
-            each.payload.pop("customerId", None)
-            each.customer_id = None
-            # A few dozen aggregates, so that they spread over the partitions.
-            each.aggregate_id = f"{NOBODY}{each.id[:2]}"
+        if each.name in MONEY_EVENTS:
+            each.payload.pop("visitorId", None)
+            continue
+        # A few hundred aggregates, so that they spread over the partitions.
+        each.aggregate_id = nobody = f"{NOBODY}{each.id[:2]}"
+        each.customer_id = None
+        each.payload = {
+            name: nobody if name in VISITORS else value for name, value in each.payload.items() if name != "customerId"
+        }
     return kept

@@ -15,15 +15,16 @@ import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.events.catalogue import MONEY_EVENTS
-from rushlight.ingest import names, selling
+from rushlight.ingest import names
 from rushlight.ingest.clock import corrected
 from rushlight.ingest.dialects.segment_repeats import Repeats
 from rushlight.ingest.lenient import check_size, split_member
-from rushlight.ingest.limits import MAX_EVENT_BYTES, TooLarge, check_payload
+from rushlight.ingest.limits import MAX_EVENT_BYTES, TooLarge
 from rushlight.ingest.names import identifier, text
 from rushlight.ingest.repeats import Again
 from rushlight.ingest.request import Answer, Decoded, Rejection, Report, Request
 from rushlight.ingest.segment_context import given, in_segment, mapping
+from rushlight.ingest.segment_messages import Message, properties_of, told
 
 KINDS = {"t": "track", "p": "page", "s": "screen", "i": "identify", "g": "group", "a": "alias"}
 PATHS: dict[str, str | None] = {
@@ -33,8 +34,6 @@ PATHS: dict[str, str | None] = {
 """The routes with the kind of message that each takes; None takes batches."""
 ACCEPTED_ONE = b'{"success":true,"accepted":1,"rejected":[]}'
 UNREAD_TIME = "timestamp is no time since 1990: the time of receipt counts"
-
-Message = dict[str, Any]
 
 
 class _Keyed(msgspec.Struct, rename="camel", gc=False):
@@ -103,8 +102,8 @@ class Segment:
         """200, as Segment answers also what it drops; the body says what was turned away, and why."""
         if decoded.accepted == 1 and not decoded.rejected and not decoded.hints:
             return Answer(200, ACCEPTED_ONE)
-        told = {"success": True, "accepted": decoded.accepted, "rejected": [*map(in_segment, decoded.rejected)]}
-        return Answer(200, msgspec.json.encode(told | ({"hints": decoded.hints} if decoded.hints else {})))
+        body = {"success": True, "accepted": decoded.accepted, "rejected": [*map(in_segment, decoded.rejected)]}
+        return Answer(200, msgspec.json.encode(body | ({"hints": decoded.hints} if decoded.hints else {})))
 
 
 def _object(body: bytes | msgspec.Raw, what: str = "") -> Any:
@@ -144,9 +143,8 @@ def _report(message: Message, kind: str, shared: Message, request: Request) -> R
     context = mapping(shared, "context") | mapping(message, "context")
     said = names.first(message, ("originalTimestamp", "timestamp"))
     at = corrected(said, names.first(message, ("sentAt",)) or shared.get("sentAt"), request.received_at)
-    place = "traits" if kind in ("identify", "group") else "properties"
-    properties = _properties(message, place)
-    name, data, personal, hint, original = _told(message, kind, properties, context, message_id, request)
+    properties = properties_of(message, kind)
+    name, data, personal, hint, original = told(message, kind, context, message_id, trusted=request.trusted)
     if name in names.BEHAVIOUR:
         data |= {"visitorId": visitor, "customerId": user}
     elif name == "order_created":
@@ -162,55 +160,8 @@ def _report(message: Message, kind: str, shared: Message, request: Request) -> R
         occurred_at=at,
         correlation_id=text(names.first(properties, ("checkout_id", "cart_id")), names.MAX_ID_CHARACTERS),
         given=given(context, properties, original, no_id=not message.get("messageId")),
-        personal=personal or None,
+        personal=personal,
         visitor_id=visitor,
         customer_id=user,
         hint=hint or (UNREAD_TIME if said is not None and at is None else None),
     )
-
-
-def _told(
-    message: Message, kind: str, properties: Message, context: Message, message_id: str, request: Request
-) -> tuple[str, Message, Message | None, str | None, str | None]:
-    """Name, data, personal data, hint and the original name of what a message says."""
-    if kind == "track":
-        sent = text(message.get("event"))
-        if sent is None:
-            raise Rejected("is required: the event's name", field="event", code="missing")
-        name, data, hint = _tracked(names.event_name(sent), properties, message_id, trusted=request.trusted)
-        return name, data, None, hint, sent if sent != name else None
-    if kind in ("page", "screen"):
-        name = "page_view" if kind == "page" else "screen"
-        page = mapping(context, "page") if kind == "page" else {}
-        said = {field: message[field] for field in ("name", "category") if message.get(field)}
-        return name, names.data_of(name, page | properties | said, place="properties"), None, None, None
-    if kind == "identify":
-        personal = mapping(context, "traits") | properties
-        check_payload(personal, "traits")
-        return kind, {}, personal, None, None
-    if kind == "alias" and not message.get("userId"):
-        raise Rejected("is required: whom previousId turned out to be", field="userId", code="missing")
-    data = names.data_of(kind, message | {"name": properties.get("name")}, place="")
-    check_payload(properties, "traits")
-    return kind, data, {"group": properties} if properties else None, None, None
-
-
-def _tracked(name: str, properties: Message, message_id: str, *, trusted: bool) -> tuple[str, Message, str | None]:
-    if trusted:
-        name = names.MONEY_OF.get(name, name)
-    elif name in MONEY_EVENTS:
-        return name, {}, None  # what it says is turned away unread
-    if name == "order_created":
-        return name, *selling.order_created(properties, "properties")
-    if name == "order_refunded":
-        return name, selling.order_refunded(properties, "properties", message_id), None
-    data = names.data_of(name, properties, place="properties", currency=selling.DEFAULT_CURRENCY)
-    if name == "order_updated":
-        data.setdefault("revision", message_id)
-    return name, data, None
-
-
-def _properties(message: Message, name: str) -> Message:
-    if isinstance(message.get(name), dict | None):
-        return mapping(message, name)
-    raise Rejected("must be an object", field=name, code="type")

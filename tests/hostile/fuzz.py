@@ -28,6 +28,7 @@ from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring
 from rushlight.ingest.limits import MAX_BODY_BYTES, inflate
 from rushlight.ingest.rejections import Rejections
+from rushlight.ingest.repeats import Again
 from rushlight.ingest.request import Rejection, Report, Request
 from rushlight.settings import Settings
 from rushlight.store.database import Database
@@ -65,6 +66,7 @@ class Kept:
     def __init__(self) -> None:
         self.events: dict[str, Envelope] = {}
         self.rejected: Counter[str] = Counter()
+        self.latest: list[Envelope] = []
 
     def put(self, envelopes: Sequence[Envelope]) -> Kept:
         """Take events, as an `Intake` does."""
@@ -73,6 +75,7 @@ class Kept:
             envelope.received_at = now()
             if len(encode(envelope)) > MAX_ENVELOPE_BYTES:
                 raise Rejected("too large", code="size")
+        self.latest = list(envelopes)
         for envelope in envelopes:
             check_storable(envelope)
             self.events[envelope.id] = envelope
@@ -130,6 +133,7 @@ class Fuzzers:
             "arbitrary JSON": self.arbitrary,
             "mutated requests": self.mutations,
             "neighbours": self.neighbours,
+            "repetitions": self.repetitions,
             "bytes and packings": self.bodies,
             "headers and queries": self.heads,
         }
@@ -186,6 +190,25 @@ class Fuzzers:
 
         return one
 
+    def repetitions(self) -> Callable[[], None]:
+        """The same content again, from another visitor, and in other spacing: the same event each time."""
+
+        @given(st.data(), st.sampled_from(PATHS), st.integers(2, 9))
+        def one(data: st.DataObject, path: str, visitor: int) -> None:
+            self.tried["repetitions"] += 1
+            value = data.draw(mutated(path))
+            if not isinstance(value, dict):
+                return
+            made: list[list[str]] = []
+            for who, spaced in (("visitor 1", False), (f"visitor {visitor}", False), (f"visitor {visitor}", True)):
+                named = {"messageId": f"{self.tried.total()} {len(made)}", "anonymousId": who}
+                self.kept.latest = []
+                self.send(path, text_of(value | named, spaced=spaced))
+                made.append([_content(event, who) for event in self.kept.latest])
+            assert made[0] == made[1] == made[2]
+
+        return one
+
     def bodies(self) -> Callable[[], None]:
         """Bytes, packed well and badly, under every content type."""
         bodies = st.one_of(
@@ -230,7 +253,7 @@ class Fuzzers:
             except Rejected as refused:
                 told = refused.reason
             else:
-                told = "read" if all(isinstance(item, Report | Rejection) for item in items) else ""
+                told = "read" if all(isinstance(item, Report | Again | Rejection) for item in items) else ""
             assert told
 
         return one
@@ -249,6 +272,13 @@ class Fuzzers:
             assert back == event
         await self.rejections._write()
         return len(events)
+
+
+def _content(event: Envelope, visitor: str) -> str:
+    """What is the same in two events that differ in message, visitor and time."""
+    about = (event.aggregate_id, event.visitor_id, event.customer_id)
+    whole = (event.name, event.payload, event.context, event.personal, event.shop, event.source, about)
+    return json.dumps(whole, sort_keys=True).replace(json.dumps(visitor), '"VISITOR"')
 
 
 def _one_path_each() -> dict[str, str]:

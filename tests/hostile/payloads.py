@@ -181,7 +181,7 @@ def mutated(draw: st.DrawFn, path: str) -> Any:
     return value
 
 
-def text_of(value: Any) -> bytes:
+def text_of(value: Any, *, spaced: bool = True) -> bytes:
     """JSON as a careless program writes it: NaN, lone surrogates, and `Raw` texts as they are."""
     raws: list[bytes] = []
 
@@ -193,7 +193,7 @@ def text_of(value: Any) -> bytes:
             return {str(key): plain(child) for key, child in part.items()}
         return [plain(child) for child in part] if isinstance(part, list) else part
 
-    text = json.dumps(plain(value), allow_nan=True).encode()
+    text = json.dumps(plain(value), separators=(", ", ": ") if spaced else (",", ":")).encode()
     for number, raw in enumerate(raws):
         text = text.replace(b'"\\ue000%d\\ue001"' % number, raw)
     return text

@@ -14,7 +14,7 @@ from tests.hostile.fuzz import Fuzzers, run_one
 INPUTS = 150
 NAMES = (
     *("decode cloudevents", "decode segment", "decode segment batch", "decode ga4", "decode ga4 debug"),
-    *("arbitrary JSON", "mutated requests", "neighbours", "bytes and packings", "headers and queries"),
+    *("arbitrary JSON", "mutated requests", "neighbours", "repetitions", "bytes and packings", "headers and queries"),
 )
 
 

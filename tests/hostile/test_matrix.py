@@ -53,6 +53,8 @@ API: dict[tuple[str, str], tuple[str, Expected]] = {
     ("get", "/api/v1/ledger"): ("/api/v1/ledger", READ),
     ("get", "/api/v1/events"): ("/api/v1/events?shop={shop}&aggregate=visitor-of-{victim}", READ),
     ("get", "/api/v1/parked"): ("/api/v1/parked?shop={shop}", READ),
+    ("get", "/api/v1/sessions"): (f"/api/v1/sessions?shop={{shop}}&{SPAN}", READ),
+    ("get", "/api/v1/tracking"): ("/api/v1/tracking?shop={shop}", READ),
     ("get", "/api/v1/rejected"): ("/api/v1/rejected?shop={shop}", READ),
     ("get", "/api/v1/notices"): ("/api/v1/notices?shop={shop}", READ),
     ("post", "/api/v1/notices"): ("/api/v1/notices", SECRET_ONLY),

@@ -29,7 +29,7 @@ CHECKED = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
-PER_OPERATION = {GenerationMode.POSITIVE: 8, GenerationMode.NEGATIVE: 6}
+PER_OPERATION = {GenerationMode.POSITIVE: 5, GenerationMode.NEGATIVE: 4}
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,14 @@ def test_the_query_api_and_the_ingest(site: Site) -> None:
     """Every operation with good and bad requests, under a public key, a secret one, and whatever comes up."""
     tried, wrong = explore(site, "/docs/openapi.json")
     assert not wrong, "\n".join(wrong)
-    assert tried > 200
+    assert tried > 150
 
 
 def test_the_order_service(orders: Site) -> None:
     """The same with orders, payments, refunds and cancellations."""
     tried, wrong = explore(orders, "/openapi.json")
     assert not wrong, "\n".join(wrong)
-    assert tried > 60
+    assert tried > 30
 
 
 def explore(site: Site, document: str, per_operation: dict[GenerationMode, int] | None = None) -> tuple[int, list[str]]:

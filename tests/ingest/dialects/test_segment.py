@@ -328,6 +328,31 @@ def test_the_specifications_order() -> None:
     assert one(track("Order Completed", ORDER)).name == "purchase"
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 99)), min_size=1, max_size=6),
+    st.integers(0, 10**7),
+    st.integers(0, 10**6),
+    st.booleans(),
+)
+def test_sums_are_exact(products: list[tuple[int, int]], discount: int, tax: int, as_numbers: bool) -> None:
+    """Whatever the prices, as JSON numbers or as text, the order comes to the cent, and its own total gets no hint."""
+
+    def written(cents: int) -> Any:
+        return cents / 100 if as_numbers else f"{cents // 100}.{cents % 100:02d}"
+
+    gross = sum(price * count for price, count in products)
+    discount = min(discount, gross)
+    some = [{"sku": f"p{at}", "price": written(each[0]), "quantity": each[1]} for at, each in enumerate(products)]
+    properties = {"order_id": "o", "products": some, "tax": written(tax), "discount": written(discount)}
+    total = gross - discount + tax
+    decoded = read(track("Order Completed", properties | {"total": written(total)}), "/v1/track", SECRET)
+    payload = decoded.envelopes[0].payload
+    assert (payload["gross"], payload.get("discounts", 0), payload.get("tax", 0)) == (gross, discount, tax)
+    assert payload.get("total", 0) == total
+    assert sum(line.get("discount", 0) for line in payload["lines"]) == discount
+    assert decoded.hints == ()
+
+
 def test_the_sums_of_an_order_are_compared() -> None:
     """A total that is not what the products come to is told, and changes nothing."""
     decoded = read(track("Order Completed", ORDER | {"total": "30.00"}), "/v1/track", SECRET)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from redis.exceptions import ResponseError
-
 from rushlight.bus.link import Link
 from rushlight.bus.stream import entry_before, stream_key
 from rushlight.errors import Unavailable
@@ -51,15 +49,15 @@ async def scrub(url: str, positions: Mapping[int, str], is_meant: Callable[[byte
 
 
 async def forget(url: str) -> None:
-    """Have Redis write its file anew, so that what was deleted does not stay in it; not where that is refused.
+    """Have Redis write its append-only file anew, if it keeps one, so that what was deleted does not stay in it.
 
     Raises:
         Unavailable: Redis does not answer.
     """
     link = Link(url)
     try:
-        (reply,) = await link.call(("BGREWRITEAOF",), timeout_seconds=CALL_TIMEOUT_SECONDS)
-        if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
-            raise Unavailable(f"Redis does not answer: {reply}")
+        (said,) = await link.call(("INFO", "persistence"), timeout_seconds=CALL_TIMEOUT_SECONDS)
+        if isinstance(said, bytes) and b"aof_enabled:1" in said:
+            await link.call(("BGREWRITEAOF",), timeout_seconds=CALL_TIMEOUT_SECONDS)
     finally:
         await link.close()

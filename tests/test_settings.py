@@ -88,6 +88,7 @@ def test_other_variables_are_let_be() -> None:
         ({}, {"shops": {"Berlin": {}}}, "Berlin"),
         ({}, {"shops": {"a/b": {}}}, "a/b"),
         ({}, {"shops": {"berlin": {"time_zone": "Mars/Base"}}}, "Mars/Base"),
+        ({"RUSHLIGHT_TRUSTED_PROXIES": "10.0.0.0/8, proxy.example"}, {}, "proxy.example"),
         ({}, {"shops": {"berlin": {"time_zone": ""}}}, "time_zone"),
         ({}, {"shops": {"berlin": {"time_zone": "../etc"}}}, "../etc"),
         ({}, {"shops": {"berlin": {"color": 1}}}, "color"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
+from rushlight.ingest import codes
 from rushlight.ingest.http import DIALECTS
 from rushlight.ingest.openapi import document
 from rushlight.ingest.segment_settings import SETTINGS
@@ -33,3 +35,16 @@ def test_every_reference_leads_somewhere() -> None:
     posts = [operations["post"] for operations in found["paths"].values() if "post" in operations]
     schemes = {name for post in posts for each in post["security"] for name in each}
     assert schemes <= found["components"]["securitySchemes"].keys()
+
+
+def test_every_code_has_its_meaning() -> None:
+    """Each word by which something is refused at the door is explained."""
+    ingest = Path(codes.__file__).parent
+    apart = {ingest / name for name in ("history", "reconcile", "log")}
+    files = [file for file in ingest.rglob("*.py") if not apart & set(file.parents) and file.name != "intake.py"]
+    used = {code for file in files for code in re.findall(r'code="([a-z_]+)"', file.read_text())}
+    assert used <= codes.CODES.keys()
+    assert (
+        "`money_needs_secret_key`"
+        in document()["components"]["schemas"]["Rejection"]["properties"]["code"]["description"]
+    )

@@ -10,6 +10,7 @@ import msgspec
 
 from rushlight.events import catalogue
 from rushlight.events.event import Event as Declared
+from rushlight.ingest.codes import explained
 from rushlight.ingest.dialects.cloudevents import BATCH, STRUCTURED
 from rushlight.ingest.dialects.ga4 import Event, Sender
 from rushlight.ingest.ga4_limits import Message
@@ -128,6 +129,8 @@ def document() -> Schema:
     ]
     references, schemas = msgspec.json.schema_components(types, ref_template=REF)
     schemas["CloudEvent"] = _cloud_event(list(payloads), list(references[: len(payloads)]))
+    schemas["Rejection"]["properties"]["code"]["description"] = explained()
+    schemas["Detail"]["properties"]["code"]["description"] = explained()
     described = {path: described_as(path) for path in DIALECTS}
     return {
         "paths": {**{path: operations for path, operations in described.items() if operations}, **_settings()},

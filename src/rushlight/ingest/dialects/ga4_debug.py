@@ -15,12 +15,12 @@ from rushlight.ingest.request import Answer, Decoded, Rejection, Report, Request
 
 CODES = {
     "missing": "VALUE_REQUIRED",
-    "type": "NAME_INVALID",
     "size": "VALUE_OUT_OF_BOUNDS",
     "too_large": "EXCEEDED_MAX_ENTITIES",
     "too_many_keys": "EXCEEDED_MAX_ENTITIES",
     "too_deep": "EXCEEDED_MAX_ENTITIES",
 }
+NAME_INVALID = "NAME_INVALID"
 OF_THE_REQUEST = frozenset({"client_id", "user_id", ""})
 
 
@@ -60,5 +60,5 @@ def _message(rejection: Rejection) -> Message:
     return Message(
         field_path=path,
         description=f"{path or 'The body'}: {rejection.reason}",
-        validation_code=CODES.get(rejection.code, "VALUE_INVALID"),
+        validation_code=NAME_INVALID if field == "name" else CODES.get(rejection.code, "VALUE_INVALID"),
     )

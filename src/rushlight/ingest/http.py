@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from base64 import b64decode
 from binascii import Error as BadBase64
 from collections import Counter
@@ -40,6 +41,8 @@ from rushlight.ingest.reports import seal_all, source_of
 from rushlight.ingest.request import Answer, Decoded, Dialect, Rejection, Report, Request
 from rushlight.ingest.segment_context import for_sdks
 from rushlight.ingest.segment_settings import SETTINGS, serve_settings
+
+logger = logging.getLogger(__name__)
 
 ALLOWED_HEADERS = (
     *("authorization", "content-type", "content-encoding", "x-write-key", "x-retry-count", "traceparent"),
@@ -185,6 +188,9 @@ class IngestApp:
             self._take_from(await self._verify(text), request, dialect, answer)
         except Refused as refused:
             answer(_told(refused, request.path))
+        except Exception:  # nobody awaits this: without an answer its client would wait for ever
+            logger.exception("a request to %s failed", request.path)
+            answer(_told(Refused(500, "this is our mistake", code="internal"), request.path))
 
     def _take_from(self, key: Key, request: Request, dialect: Dialect, answer: Callable[[Answer], None]) -> None:
         self._greet(key, request.headers, request.path)

@@ -239,16 +239,19 @@ class Model:
         return any(died)
 
     async def zombies(self) -> list[str]:
-        """All former owners go on; what they commit is wrong."""
-        lines = []
-        for held in self.former:
-            before = await self.database.positions.find_one({"_id": held.owner._position.partition})
-            with suppress(Fenced, PyMongoError, Unavailable):
-                await self._step(held.owner, sweep=True)
-            after = await self.database.positions.find_one({"_id": held.owner._position.partition})
-            if before != after:
-                lines.append(f"fence: partition {held.owner._position.partition} was moved by a former owner")
-        return lines
+        """All former owners go on, all at once; what they commit is wrong."""
+        before = await self._places()
+        await asyncio.gather(*(self._go_on_regardless(held) for held in self.former))
+        after = await self._places()
+        moved = [partition for partition, place in before.items() if after[partition] != place]
+        return [f"fence: partition {partition} was moved by a former owner" for partition in moved]
+
+    async def _go_on_regardless(self, held: Owned) -> None:
+        with suppress(Fenced, PyMongoError, Unavailable):
+            await self._step(held.owner, sweep=True)
+
+    async def _places(self) -> dict[int, Any]:
+        return {document["_id"]: document async for document in self.database.positions.find()}
 
     # What must hold
 

@@ -195,10 +195,12 @@ def sent_is_settled(patch: Patch) -> None:
     """A log believes settled what it has sent."""
     sent = Settling.sent
 
-    def believe(self: Settling, placed: Any) -> None:
-        sent(self, placed)
-        for record, _ in placed:
-            self._log.settle(record.number)
+    def believe(self: Settling, groups: Any) -> None:
+        sent(self, groups)
+        for group in groups:
+            for segment in list(self._log.segments):
+                for number in list(segment.open_of(group.partition, segment.first, min(segment.end, group.end))):
+                    self._log.settle(number)
 
     patch.setattr(Settling, "sent", believe)
 

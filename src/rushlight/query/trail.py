@@ -28,6 +28,7 @@ class StoredEvent(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=Tr
     Attributes:
         p, seq: its place: the partition and the dense number there.
         timestamp: when it happened. received_at: when it was acknowledged.
+        context: the circumstances: how it came, from where and on what (docs/context.md).
     """
 
     id: str
@@ -48,6 +49,7 @@ class StoredEvent(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=Tr
     correlation_id: str | None = None
     causation_id: str | None = None
     trace: str | None = None
+    context: dict[str, Any] | None = None
 
 
 class Page(NamedTuple):

@@ -64,6 +64,7 @@ class Rejections:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._away = False
+        self._writing = asyncio.Lock()
 
     def start(self) -> None:
         """Begin to write."""
@@ -71,10 +72,12 @@ class Rejections:
 
     async def stop(self) -> None:
         """Write what is left, if MongoDB takes it, and end."""
-        if self._task is not None:
+        if self._task is None:
+            return
+        async with self._writing:  # what is written now is not written once more
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            await self._write()
+        await self._write()
 
     def events(self, key: Key, source: str, dialect: str, rejections: Sequence[Rejection], body: bytes) -> None:
         """Note events of a request that were turned away, or the request as a whole (index `WHOLE`)."""
@@ -126,6 +129,10 @@ class Rejections:
             await asyncio.sleep(WRITE_SECONDS)
 
     async def _write(self) -> None:
+        async with self._writing:
+            await self._write_noted()
+
+    async def _write_noted(self) -> None:
         self._wake.clear()
         counts, noted = self._counts, self._noted
         self._counts, self._noted, self._kinds = {}, [], Counter()
@@ -134,9 +141,6 @@ class Rejections:
         try:
             with pymongo.timeout(ANSWER_SECONDS):
                 await keep(self._database, [_cleaned(each) for each in noted], counts)
-        except asyncio.CancelledError:
-            self._take_back(counts, noted)
-            raise
         except PyMongoError as error:
             if not self._away:
                 log.warning("what was turned away is not written down now: %s", in_short(error))

@@ -81,6 +81,11 @@ def messages(body: Any, key: Key = SECRET, query: str = QUERY) -> list[tuple[str
     return [(message["fieldPath"], message["validationCode"]) for message in found]
 
 
+def micros(ago: timedelta) -> int:
+    """A moment before the receipt as GA4 writes it."""
+    return int((RECEIVED - ago).timestamp() * 1_000_000)
+
+
 def test_the_key_is_the_api_secret() -> None:
     """It stands in the query."""
     assert Ga4().key_in(request_of({}, query="api_secret=sk_%2D1&firebase_app_id=1:2:web:a")) == "sk_-1"
@@ -181,15 +186,17 @@ def test_retries() -> None:
     """An id, or a time of its own, makes a repeated event the same one; an event with neither is another one."""
     for said in ({"params": {"event_id": "e1"}}, {"timestamp_micros": 1_777_636_000_000_000}):
         assert one({"name": "login", **said}).id == one({"name": "login", **said}).id
+    reloaded = event("purchase", {"transaction_id": "o1"})
+    assert one(reloaded).id == one(reloaded).id
+    part = event("refund", {"transaction_id": "o1", "currency": "EUR", "value": 5})
+    assert one(part, key=SECRET).id == one(part, key=SECRET).id
+    old = micros(timedelta(days=7))
+    assert one(event("login"), timestamp_micros=old).id == one(event("login"), timestamp_micros=old).id
     assert one(event("login", {"event_id": 1})).id != one(event("login", {"event_id": 2})).id
     assert one(event("login")).id != one(event("login")).id
+    assert one(event("login"), user_id="").customer_id is None
     twice = read(event("login"), event("login"), timestamp_micros=1_777_636_000_000_000).envelopes
     assert twice[0].id != twice[1].id
-
-
-def micros(ago: timedelta) -> int:
-    """A moment before the receipt as GA4 writes it."""
-    return int((RECEIVED - ago).timestamp() * 1_000_000)
 
 
 def test_times() -> None:

@@ -8,7 +8,7 @@ event that says when it happened, all that it says. An event without any of thes
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from secrets import token_hex
 from typing import Any
@@ -123,14 +123,17 @@ def _of(index: int, event: Event, sender: Sender, request: Request) -> Report:
         if sender.validation_behavior == STRICT:
             raise Rejected("is more than 72 hours ago", field="timestamp_micros", code="time")
         at = request.received_at - BACKDATED
-    known = _identity(index, client, event, params, at)
+    known = _identity(index, client, event, params, micros)
+    if known is None and money:  # the same part of the same order: rather one refund too few than one too many
+        known = _digest(name, params)
     identity = known or token_hex(16)
+    customer = sender.user_id or None
     if money:
         name, data = _money(params, sender, client, identity, placed=name == "purchase")
     elif shape_of(name) is None:
         data = params
     else:
-        data = behaviour(name, params) | {"visitorId": client, "customerId": sender.user_id}
+        data = behaviour(name, params) | {"visitorId": client, "customerId": customer}
     return Report(
         name=name,
         sender="ga4",
@@ -138,10 +141,10 @@ def _of(index: int, event: Event, sender: Sender, request: Request) -> Report:
         data=data,
         subject=None if money else client,
         occurred_at=at,
-        given=_given(event, name, params, sender, no_id=not known and not money),
+        given=_given(event, name, params, sender, no_id=known is None),
         personal=personal({**(sender.user_properties or {}), **(sender.user_data or {})}),
         visitor_id=client,
-        customer_id=sender.user_id,
+        customer_id=customer,
     )
 
 
@@ -153,14 +156,14 @@ def _money(params: Params, sender: Sender, client: str, identity: str, *, placed
     return "order_created", order(params, country) | who | {"visitorId": client}
 
 
-def _identity(index: int, client: str, event: Event, params: Params, at: datetime | None) -> str | None:
+def _identity(index: int, client: str, event: Event, params: Params, micros: Any) -> str | None:
     """What a retry of the event repeats, if there is anything."""
     for name in IDS:
         if (given := identifier(params.get(name), f"params.{name}")) is not None:
             return _digest(client, event.name, given)
-    if at is None:
-        return None
-    return _digest(client, event.name, index, event.timestamp_micros or at.isoformat(), params)
+    if event.name == "purchase" and (order_id := params.get("transaction_id")):
+        return _digest(client, event.name, order_id)
+    return None if micros is None else _digest(client, event.name, index, micros, params)
 
 
 def _digest(*parts: Any) -> str:

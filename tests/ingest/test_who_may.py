@@ -63,7 +63,8 @@ async def test_where_a_key_may_be_used(door: Door, database: Database, monkeypat
 async def test_beyond_a_quota_and_beyond_the_limit(door: Door, database: Database) -> None:
     """429 and 503 say when to come again, before and after the body is decoded; the ledger counts both by class."""
     small = await create(database, "public", limit=2)
-    assert (await door.send([event(1), event(2), event(3)], key=small, media_type=BATCH)).status == 202
+    many = [event(number) for number in range(60)]
+    assert (await door.send(many, key=small, media_type=BATCH)).status == 202
     refused = await door.send(b"not even JSON", key=small)
     assert (refused.status, refused.body["error"]["code"]) == (429, "quota")
     assert int(refused.headers["retry-after"]) >= int(refused.headers["x-ratelimit-reset"]) >= 1

@@ -168,9 +168,10 @@ def test_what_was_refused_is_counted_by_what_it_was() -> None:
     assert 'rushlight_ingest_turned_away_total{reason="quota",kind="money"} 1' in text
 
 
-def test_keys_that_are_gone_are_forgotten() -> None:
+@pytest.mark.parametrize("limit", ["events_per_second", "key_events_per_second"])
+def test_keys_that_are_gone_are_forgotten(limit: str) -> None:
     """The door remembers only those who came lately."""
-    traffic = Traffic(events_per_second=LIMIT)
+    traffic = Traffic(**{limit: LIMIT})
     for number in range(200):
         traffic.offer(HOT._replace(prefix=f"pk_{number}"), VIEW)
     traffic.now += 100

@@ -249,9 +249,9 @@ class Admission:
             account.quota = None
         elif account.quota is None or account.quota.rate != limit:
             account.quota = Quota(limit, now)
+        if now - self._counted_at >= COUNT_SECONDS:
+            self._count_keys(now)
         if self._whole is not None:
-            if now - self._counted_at >= COUNT_SECONDS:
-                self._count_keys(now)
             if account.share is None:
                 account.share = Bucket(self._share_rate, now)
             elif account.share.rate != self._share_rate:
@@ -279,10 +279,10 @@ class Admission:
             self._note("quota", priority, events)
             raise TurnedAway(429, "quota", CLASSES[priority], reason, seconds, quota)
         if whole is not None and share is not None:
-            level, own = whole.refill(now), share.refill(now)
-            floor = FLOORS[priority]
+            level = whole.refill(now)
             if level < SPARE[priority] * whole.size:
-                if level > floor * whole.size and own > floor * share.size:
+                floor = FLOORS[priority]
+                if level > floor * whole.size and share.refill(now) > floor * share.size:
                     if spend:
                         share.take(events)
                 elif not self._reserved(priority, events, now, spend=spend):

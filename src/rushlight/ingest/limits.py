@@ -15,6 +15,8 @@ MAX_DEPTH = 12
 MAX_KEYS = 400
 MAX_KEY_CHARACTERS = 128
 INT64 = 1 << 63
+MAX_RATIO = 200
+MAX_GZIP_PARTS = 16
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -26,21 +28,30 @@ def inflate(body: bytes) -> bytes:
     """The body, unpacked when it is gzip, however it was labelled.
 
     Raises:
-        TooLarge: it would unpack to more than 4 MiB.
-        Rejected: it begins like gzip and is not.
+        TooLarge: it would unpack to more than 4 MiB, or to 200 times its size and more than 1 MiB.
+        Rejected: it begins like gzip and is not, or has too many parts.
     """
     if not body.startswith(GZIP_MAGIC):
         return body
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        unpacked = unpacker.decompress(body, MAX_INFLATED_BYTES + 1)
-    except zlib.error as error:
-        raise Rejected(f"the body is not gzip: {error}", code="gzip") from error
-    if len(unpacked) > MAX_INFLATED_BYTES:
-        raise TooLarge(f"the body unpacks to more than {MAX_INFLATED_BYTES >> 20} MiB", code="too_large")
-    if not unpacker.eof:
-        raise Rejected("the gzip body is cut off", code="gzip")
-    return unpacked
+    room = min(MAX_INFLATED_BYTES, max(MAX_BODY_BYTES, MAX_RATIO * len(body)))
+    parts: list[bytes] = []
+    rest = body
+    while rest.startswith(GZIP_MAGIC) and len(parts) < MAX_GZIP_PARTS:
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            parts.append(unpacker.decompress(rest, room + 1))
+        except zlib.error as error:
+            raise Rejected(f"the body is not gzip: {error}", code="gzip") from error
+        room -= len(parts[-1])
+        if room < 0:
+            reason = f"the body unpacks to more than {MAX_INFLATED_BYTES >> 20} MiB or {MAX_RATIO} times its size"
+            raise TooLarge(reason, code="too_large")
+        if not unpacker.eof:
+            raise Rejected("the gzip body is cut off", code="gzip")
+        rest = unpacker.unused_data
+    if rest.strip(b"\0"):
+        raise Rejected("the gzip body is followed by something else", code="gzip")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def check_payload(value: Any, path: str) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from rushlight.events.context import CLICK_IDS, Campaign
 from rushlight.ingest.context.pages import UTM, host_of, parameters
+from rushlight.ingest.context.remembered import remembered
 from rushlight.ingest.context.sources import kind_of, site_of
 from rushlight.ingest.context.text import short
 
@@ -80,7 +80,7 @@ class Arrival(NamedTuple):
     referrer: str | None = None
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def channel_of(source: str | None, medium: str | None, name: str | None = None) -> str:
     """The channel of a source, a medium and a campaign's name; ``unassigned`` where no rule holds."""
     signs = _Signs(*(text.strip().lower() if text else "" for text in (source, medium, name)))
@@ -107,7 +107,7 @@ def arrival_of(url: str | None, referrer: str | None, campaign: Mapping[str, Any
     return found._replace(campaign=told, channel=_channel_of(told, found.click_id))
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _arrival(url: str | None, referrer: str | None) -> Arrival:
     given = parameters(url)
     campaign = _campaign(dict(zip(_UTM_FIELDS, (given.get(name) for name in UTM), strict=True))) if given else None

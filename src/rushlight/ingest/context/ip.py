@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from rushlight.ingest.context.remembered import remembered
 
 Network = IPv4Network | IPv6Network
 KEPT_BITS_4, KEPT_BITS_6 = 24, 48
@@ -12,7 +13,7 @@ MAX_CHARACTERS = 64
 MAX_HOPS = 32
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def truncated(text: str | None) -> str | None:
     """An address without its host part (IPv4 /24, IPv6 /48), or None for what is none or says nothing."""
     address = parse(text)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
+from rushlight.ingest.context.remembered import remembered
 from rushlight.ingest.context.text import EMAIL, short
 
 MAX_URL_CHARACTERS = 8192
@@ -46,7 +47,7 @@ def split(url: str | None) -> SplitResult | None:
     return parts
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def host_of(url: str | None) -> str | None:
     """The host of a URL, lower-case, in ASCII and without ``www.`` and port; of a bare host, itself."""
     parts = split(url)
@@ -78,7 +79,7 @@ def parameters(url: str | None) -> dict[str, str]:
     return found
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def page_of(url: str | None) -> str | None:
     """What is kept of a URL: scheme, host, path with what looks personal masked, and the UTM parameters.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from rushlight.ingest.context.remembered import remembered
 
 Kind = Literal["search", "social", "shopping", "video"]
 
@@ -43,7 +44,7 @@ def _load() -> tuple[dict[Kind, _Known], frozenset[str], frozenset[str]]:
 _KNOWN, _SHARED, _SECOND_LEVEL = _load()
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def kind_of(source: str) -> Kind | None:
     """What a source is: a host (lower-case, without ``www.``) or the value of ``utm_source``."""
     source = source.lower()
@@ -69,7 +70,7 @@ def _brand(labels: list[str]) -> str | None:
     return labels[at] if simple else None
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def site_of(host: str) -> str:
     """The site that a host belongs to: ``example.co.uk`` of ``checkout.example.co.uk``."""
     labels = host.split(".")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+
+from rushlight.ingest.context.remembered import remembered
 
 MAX_CHARACTERS = 200
 MAX_READ_CHARACTERS = 4096
@@ -25,6 +26,6 @@ def short(value: object, limit: int = MAX_CHARACTERS) -> str | None:
 
 
 # Titles, campaigns and locales are few and come again and again.
-@lru_cache(maxsize=8192)
+@remembered
 def _short(value: str, limit: int) -> str | None:
     return masked(CONTROL.sub(" ", value).strip()[: limit * 2])[:limit] or None

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 
 from bson import Timestamp
 from pymongo.errors import PyMongoError
@@ -18,6 +19,7 @@ from rushlight.engine.reacting import Reacting
 from rushlight.engine.subscription import Subscription, subscriptions
 from rushlight.errors import Fenced, SetupError
 from rushlight.settings import Settings
+from rushlight.steady import steadily
 from rushlight.store.database import Database, partitions_of
 from rushlight.store.held import due, place_id
 from rushlight.store.subscriptions import Place, Places
@@ -82,7 +84,7 @@ class Reactions:
             asyncio.create_task(self._every(POLL_SECONDS, self._look, self._changed)),
         ]
         if self._settings.redis_url:
-            loops.append(asyncio.create_task(self._listen(self._settings.redis_url)))
+            loops.append(asyncio.create_task(steadily(partial(self._listen, self._settings.redis_url))))
         try:
             await self._begin()
             await self._every(self._settings.lease_ttl_seconds / HEARTBEATS_PER_TTL, self._round)

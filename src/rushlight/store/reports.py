@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from pymongo.errors import PyMongoError
 
+from rushlight.steady import steadily
 from rushlight.store.database import Database, Document, relaxed
 
 INTERVAL_SECONDS = 5.0
@@ -41,7 +42,7 @@ class Reporter:
 
     def start(self) -> None:
         """Begin to report, at once and then every five seconds."""
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(steadily(self._run))
 
     async def stop(self) -> None:
         """Take the report back: whoever left in good order is no longer missed."""

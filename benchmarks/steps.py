@@ -27,7 +27,8 @@ from benchmarks import bodies, open_door
 from rushlight.events.envelope import Envelope, encode, now
 from rushlight.events.ids import event_id, partition_of
 from rushlight.ingest.context.circumstances import Circumstances
-from rushlight.ingest.http import DIALECTS, key_in
+from rushlight.ingest.credentials import key_in
+from rushlight.ingest.http import DIALECTS
 from rushlight.ingest.keys import Key, Keyring
 from rushlight.ingest.log.priority import priority_of
 from rushlight.ingest.log.segment import Entry

@@ -163,6 +163,8 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Which proxies are believed says a setting, and whoever asks for the sender looks there.
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
     )
     server = _server(config, getattr(app, "drain", None))

@@ -23,7 +23,8 @@ def event_id(shop: str, key_class: KeyClass, source: str, message_id: str, index
         32 hexadecimal digits (BLAKE2b, 128 bits).
     """
     digest = _of_sender(shop, key_class, source).copy()
-    digest.update(_joined(message_id, str(index)))
+    place = str(index)
+    digest.update(f"{len(message_id)}:{message_id}{len(place)}:{place}".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

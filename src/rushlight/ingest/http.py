@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from base64 import b64decode
-from binascii import Error as BadBase64
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import NoReturn
 
 from rushlight.errors import Rejected, Unavailable
@@ -16,6 +13,7 @@ from rushlight.ingest.admission import Admission, TurnedAway
 from rushlight.ingest.asgi import Receive, Scope, Send, serve
 from rushlight.ingest.context.circumstances import SOMEWHERE, Circumstances
 from rushlight.ingest.context.surroundings import Surroundings
+from rushlight.ingest.credentials import key_in
 from rushlight.ingest.dialects.cloudevents import CloudEvents
 from rushlight.ingest.dialects.ga4 import Ga4
 from rushlight.ingest.dialects.ga4_debug import Ga4Debug
@@ -48,6 +46,7 @@ ALLOWED_HEADERS = (
     *("authorization", "content-type", "content-encoding", "x-write-key", "x-retry-count", "traceparent"),
     *("ce-id", "ce-source", "ce-specversion", "ce-subject", "ce-time", "ce-type"),
 )
+MAX_KEPT = 4096
 PREFLIGHT = [
     CORS,
     (b"access-control-allow-methods", b"POST, OPTIONS"),
@@ -102,6 +101,7 @@ class IngestApp:
         self.admission = admission or Admission(age_seconds=intake.age_seconds)
         self._surroundings = surroundings
         self._verifying: set[asyncio.Task[None]] = set()
+        self._kept: dict[tuple[int, str | None, str, Key], tuple[Mapping[str, str], Circumstances]] = {}
 
     def early(self, method: str, headers: Mapping[str, str], path: str = "") -> Answer | None:
         """The answer to a request whose body need not be read; None for all others."""
@@ -243,8 +243,20 @@ class IngestApp:
             self.admission.admit(key, len(items), _priority(items))
         except TurnedAway as away:
             self._turn_away(key, away, len(items))
-        circumstances = Circumstances(request, dialect.name, key, self._surroundings)
-        return seal_all(items, key, request.received_at, circumstances)
+        return seal_all(items, key, request.received_at, self._circumstances(request, dialect.name, key))
+
+    def _circumstances(self, request: Request, dialect: str, key: Key) -> Circumstances:
+        if not request.again:
+            return Circumstances(request, dialect, key, self._surroundings)
+        # Of a head that is kept, the headers are one object for as long as the entry holds it.
+        place = (id(request.headers), request.client, dialect, key)
+        kept = self._kept.get(place)
+        if kept is None:
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            found = Circumstances(request, dialect, key, self._surroundings)
+            kept = self._kept[place] = (request.headers, found)
+        return kept[1]
 
     def _count(self, key: Key, rejected: Sequence[Rejection], body: bytes = b"", dialect: str = "") -> None:
         source = source_of(key)
@@ -280,23 +292,5 @@ def _name(path: str) -> str:
 
 def _priority(items: Sequence[Report | Again | Rejection]) -> int:
     """The highest of what a request holds; what is nothing is a view."""
-    return max([VIEW if isinstance(item, Rejection) else priority_of(item.name) for item in items], default=VIEW)
-
-
-def key_in(headers: Mapping[str, str]) -> str:
-    """The write key in a request's headers, or an empty text."""
-    authorization = headers.get("authorization", "")
-    return _authorized(authorization) if authorization else headers.get("x-write-key", "").strip()
-
-
-@lru_cache(4096)
-def _authorized(authorization: str) -> str:
-    scheme, _, credentials = authorization.partition(" ")
-    if scheme.lower() == "bearer":
-        return credentials.strip()
-    if scheme.lower() == "basic":
-        try:
-            return b64decode(credentials, validate=True).decode("latin-1").partition(":")[0]
-        except (BadBase64, ValueError):
-            return ""
-    return ""
+    names = {item.name for item in items if not isinstance(item, Rejection)}
+    return max([priority_of(name) for name in names], default=VIEW)

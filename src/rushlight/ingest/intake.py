@@ -78,7 +78,7 @@ class Intake:
 
     def age_seconds(self) -> float:
         """How long the oldest event that is not on disk yet has been waiting for it."""
-        oldest = next(self._log.writing, None)
+        oldest = self._log.oldest_waiting
         return max(0.0, time.time() - oldest.received_ms / 1000) if oldest is not None else 0.0
 
     async def accept(self, envelopes: Sequence[Envelope]) -> None:

@@ -6,12 +6,12 @@ without who, when and its message id; a `Mould` is what the first of its kind wa
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from copy import copy
+from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
 from rushlight.events.envelope import Envelope
@@ -20,6 +20,8 @@ from rushlight.ingest.names import BEHAVIOUR
 from rushlight.ingest.request import Report
 
 MAX_MOULDS = 16
+_encode = msgspec.json.Encoder().encode
+COPY: Callable[[Envelope], Envelope] = Envelope.__copy__  # type: ignore[attr-defined]
 
 
 class Again(msgspec.Struct, frozen=True, gc=False):
@@ -51,22 +53,24 @@ class Mould:
 
     __slots__ = ("_envelope", "_key_class", "_rest", "_sender")
 
-    def __init__(self, envelope: Envelope, rest: dict[str, Any] | None, sender: str, key_class: KeyClass) -> None:
-        self._envelope = envelope
-        self._rest = rest  # of the payload, beside the visitor's id; None for one without
+    def __init__(self, event: Envelope, rest: dict[str, Any] | None, sender: str, key_class: KeyClass) -> None:
+        # What all of them share is encoded once: an envelope holds JSON as it is.
+        self._envelope = replace(event, payload=Raw(_encode(event.payload)), context=Raw(_encode(event.context)))
+        # Of the payload, what stands behind the visitor's id; None for one without.
+        self._rest = None if rest is None else b"," + _encode(rest)[1:] if rest else b"}"
         self._sender = sender
         self._key_class = key_class
 
     def cast(self, again: Again, occurred_at: datetime, received_at: datetime) -> Envelope:
         """The event of one more report."""
-        event = copy(self._envelope)
+        event = COPY(self._envelope)
         event.id = event_id(event.shop, self._key_class, self._sender, again.message_id)
         event.aggregate_id = event.visitor_id = visitor = again.visitor_id
         event.customer_id = again.customer_id
         event.occurred_at = occurred_at
         event.received_at = received_at
         if self._rest is not None:
-            event.payload = {"visitorId": visitor, **self._rest}
+            event.payload = cast("Any", Raw(b'{"visitorId":' + _encode(visitor) + self._rest))
         return event
 
 
@@ -113,4 +117,4 @@ class Content:
                 return
         if len(self._moulds) >= MAX_MOULDS:
             self._moulds.clear()
-        self._moulds[manner] = Mould(copy(event), rest, self.sender, key_class)
+        self._moulds[manner] = Mould(event, rest, self.sender, key_class)

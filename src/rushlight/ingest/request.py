@@ -22,6 +22,7 @@ class Request(msgspec.Struct, kw_only=True, gc=False):
         path: without the query. query: the raw query string. headers: by lower-case name.
         body: unpacked. received_at: when it came. client: the sender's address as its connection shows it.
         trusted: whether it came with a secret key; False while the key is not known.
+        again: whether ``headers`` are those of earlier requests, the same object.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Request(msgspec.Struct, kw_only=True, gc=False):
     received_at: datetime
     client: str | None = None
     trusted: bool = False
+    again: bool = False
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -1,6 +1,5 @@
-"""One connection: uvicorn's, with limits on what a client may take, and a short way for the requests of a `Direct`.
-
-A `DirectRequest` stands where uvicorn has its cycle; pipelining, shutdown and loss of the connection treat both alike.
+"""uvicorn's connection, with limits on what a client may take, and a short way for the requests of a `Direct`: each
+is a `DirectRequest` in the place of uvicorn's cycle. Pipelining, shutdown and loss of the connection treat both alike.
 """
 
 from __future__ import annotations
@@ -11,12 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rushlight.ingest.refusals import Refused, complete
 from rushlight.ingest.request import Answer
-from rushlight.serving.direct import Direct, Head, Heads, path_of, read_head, rendered
+from rushlight.serving.direct import Direct, Heads, path_of, read_head, rendered
 from rushlight.serving.gathering import Gathering
 from rushlight.serving.limits import Limits, Sweep
 from rushlight.serving.short import DirectRequest
@@ -61,12 +59,14 @@ class Connection(HttpToolsProtocol):
         self._stalled_since: float | None = None
         self._lingering = False
         self._fed = b""
+        self.host: str | None = None
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection, if there is room for one."""
         super().connection_made(Gathering(transport))
+        self.host = self.client[0] if self.client else None
         self._since = self.loop.time()
         self._sweep.add(self)
         if len(self.connections) > self._limits.connections:
@@ -134,9 +134,7 @@ class Connection(HttpToolsProtocol):
                 self._at_rest = False
                 request = DirectRequest(self, direct, head)
                 self.cycle = request
-                request.more_body = False
-                request.body = data[end:]
-                request.begin()
+                request.come_again(data[end:])
                 return
         elif self._lingering:
             return
@@ -292,14 +290,6 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()
         self.flow.resume_reading()
         self.transport.write_eof()
-
-    def client_of(self, head: Head) -> str | None:
-        """The sender's address: the connection's, or what a proxy says that is trusted."""
-        host = self.client[0] if self.client else None
-        proxied = self.config.loaded_app
-        if head.forwarded and isinstance(proxied, ProxyHeadersMiddleware) and host in proxied.trusted_hosts:
-            return proxied.trusted_hosts.get_trusted_client_address(head.forwarded)[0] or host
-        return host
 
     @property
     def _is_free(self) -> bool:

@@ -43,7 +43,7 @@ class Head(NamedTuple):
     """A request's line and headers, read.
 
     Attributes:
-        length: of the body, when it is known. forwarded: every ``X-Forwarded-For``, joined.
+        length: of the body, when it is known.
     """
 
     method: str
@@ -52,7 +52,6 @@ class Head(NamedTuple):
     headers: Mapping[str, str]
     keep_alive: bool
     length: int | None
-    forwarded: str
 
     @property
     def is_plain(self) -> bool:
@@ -72,6 +71,9 @@ def read_head(parser: httptools.HttpRequestParser, url: bytes, fields: Sequence[
     """What the parser has just read."""
     path, query = path_of(url)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
+    if "x-forwarded-for" in headers:  # each proxy may write one of its own
+        hops = [value.decode("latin-1") for name, value in fields if name == b"x-forwarded-for"]
+        headers["x-forwarded-for"] = ", ".join(hops)
     length = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
     return Head(
         method=parser.get_method().decode("ascii"),
@@ -80,7 +82,6 @@ def read_head(parser: httptools.HttpRequestParser, url: bytes, fields: Sequence[
         headers=headers,
         keep_alive=parser.get_http_version() == "1.1" and parser.should_keep_alive(),
         length=int(length) if length.isdecimal() and len(length) < 10 else None,
-        forwarded=", ".join([value.decode("latin-1") for name, value in fields if name == b"x-forwarded-for"]),
     )
 
 

@@ -23,15 +23,13 @@ class Connection(Protocol):
 
     loop: Any
     transport: Any
+    host: str | None
 
     def answered(self, request: DirectRequest, answer: Answer, /) -> None:
         """Send a request's answer, and go on with the next."""
 
     def refuse(self, refused: Refused, /) -> None:
         """Say why the connection ends, and end it."""
-
-    def client_of(self, head: Head, /) -> str | None:
-        """The sender's address."""
 
 
 class _Ignored:
@@ -45,7 +43,7 @@ class DirectRequest:
     """A request in the place of uvicorn's cycle, with those of its attributes that the connection looks at."""
 
     __slots__ = (
-        *("_began", "_connection", "_direct", "_held", "_turn", "body", "disconnected", "head", "keep_alive"),
+        *("_again", "_began", "_connection", "_direct", "_held", "_turn", "body", "disconnected", "head", "keep_alive"),
         *("more_body", "response_complete"),
     )
     message_event = _Ignored()
@@ -58,7 +56,7 @@ class DirectRequest:
         self.body: bytes | bytearray = b""
         self.more_body = True
         self.response_complete = self.disconnected = False
-        self._turn = False
+        self._turn = self._again = False
         self._held = 0
         self._began = connection.loop.time()
 
@@ -124,6 +122,13 @@ class DirectRequest:
         if self._turn and not self.response_complete:
             self.begin()
 
+    def come_again(self, body: bytes) -> None:
+        """It is here as a whole, with a head that came before."""
+        self._again = True
+        self.more_body = False
+        self.body = body
+        self.begin()
+
     def begin(self) -> None:
         """Hand it over: `Door.take` checks all that `Door.early` does of a POST."""
         self._release()
@@ -134,7 +139,8 @@ class DirectRequest:
             headers=head.headers,
             body=bytes(self.body),
             received_at=now(),
-            client=self._connection.client_of(head),
+            client=self._connection.host,
+            again=self._again,
         )
         try:
             self._direct.door.take(request, self.answer)

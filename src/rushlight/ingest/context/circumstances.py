@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,6 +25,7 @@ from rushlight.ingest.request import NOTHING, Given, Report, Request
 
 MAX_LOCALE_CHARACTERS = 35
 MAX_ZONE_CHARACTERS = 64
+MAX_MANNERS = 4096
 PAGE_EVENTS = frozenset(("page_view", "screen"))
 NOBODY = "anonymous-"
 """What the aggregates of events begin with whose visitor may not be known."""
@@ -62,7 +64,7 @@ class Circumstances:
         self._base: Plain = {"dialect": dialect, "key": key.prefix}
         self._own = own = _own(request, dialect == OF_PAGES, surroundings) if self._public else UNSAID
         said = (*own.described.items(), own.page, own.ip, *own.consent.items())
-        self._manner = (dialect, key.shop, key.kind, key.prefix, said)
+        self._manner = _mark((dialect, key.shop, key.kind, key.prefix, said))
 
     def manner(self, at: datetime) -> Hashable:
         """All that an event's context depends on, beside its report; for an event that happened then."""
@@ -129,6 +131,12 @@ class Circumstances:
         ):
             if value and (text := short(value, limit) if limit else short(value)):
                 context[name] = text
+
+
+@lru_cache(MAX_MANNERS)
+def _mark(_manner: Hashable) -> object:
+    """Something small that stands for it."""
+    return object()
 
 
 def _own(request: Request, of_a_page: bool, surroundings: Surroundings) -> _Own:

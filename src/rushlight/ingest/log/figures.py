@@ -94,6 +94,9 @@ class Figures:
         return datetime.fromtimestamp(min(received) / 1000, UTC) if received else None
 
     def _oldest_written(self, *, money: bool) -> int | None:
+        if money and not self._log.pending_money:
+            self._oldest[True] = self._log.written_end
+            return None
         number = self._log.next_open(self._oldest[money])
         while number is not None:
             segment = self._log.segment_of(number)

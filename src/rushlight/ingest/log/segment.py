@@ -6,7 +6,8 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from rushlight.failpoints import at
 from rushlight.ingest.log.frames import RECORD_HEAD, read_record
@@ -16,7 +17,7 @@ ID_BYTES = 16
 NO_PARTITION = 255
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A record to be: the envelope's bytes, its id (16 bytes), partition, source and priority."""
 
     data: bytes

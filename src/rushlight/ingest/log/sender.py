@@ -11,6 +11,8 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import NamedTuple
 
+import msgspec
+
 from rushlight.bus.appender import Placed
 from rushlight.bus.link import Link, pack_head, pack_part
 from rushlight.bus.stream import FIRST_ENTRY, generation, generation_key, stream_key
@@ -20,7 +22,7 @@ DEADLINE_SECONDS = 1.0
 APPEND_SCRIPT = "local r for i=1,#ARGV do r=redis.call('XADD',KEYS[1],'*','e',ARGV[i]) end return r"
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A record on its way: its number in the log, its partition and the envelope."""
 
     number: int
@@ -120,7 +122,7 @@ class Sender:
 
 def _pack(partition: int, group: Sequence[Outgoing]) -> bytes:
     parts = [pack_head(len(group) + 4), _begin(partition)]
-    parts += [b"$%d\r\n%b\r\n" % (len(data), data) for _, _, data in group]
+    parts += [b"$%d\r\n%b\r\n" % (len(record.data), record.data) for record in group]
     return b"".join(parts)
 
 

@@ -188,6 +188,12 @@ class WriteAheadLog:
         return self.segments[-1].end if self.segments else self.next_number
 
     @property
+    def oldest_waiting(self) -> Call | None:
+        """The oldest call that is not on disk yet."""
+        waiting = self._group or self._queue
+        return waiting[0] if waiting else None
+
+    @property
     def writing(self) -> Iterator[Call]:
         """Calls that are not on disk yet, the oldest first."""
         yield from self._group

@@ -50,7 +50,13 @@ class Ga4Debug:
         warned = [each for each in check(request) if (each.field_path, each.validation_code) not in told]
         # A visitor that is missing is missing once, however many events there are.
         once = list({(each.field_path, each.description): each for each in [*refused, *warned]}.values())
-        return Answer(200, msgspec.json.encode({"validationMessages": once}))
+        return Answer(200, msgspec.json.encode({"validationMessages": [_printable(each) for each in once]}))
+
+
+def _printable(message: Message) -> Message:
+    """Without halves of surrogate pairs, which a name in JSON may have and an answer may not."""
+    path, description = (text.encode("utf-8", "replace").decode() for text in (message.field_path, message.description))
+    return msgspec.structs.replace(message, field_path=path, description=description)
 
 
 def _message(rejection: Rejection) -> Message:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pymongo
 import pytest
+import redis
 
 from rushlight.local.instance import Instance
 from rushlight.settings import Settings
@@ -18,6 +19,8 @@ def site_settings(servers: Instance, tmp_path_factory: pytest.TempPathFactory) -
     """Settings on the session's servers with a database of the file's own."""
     database = f"test_{uuid.uuid4().hex[:12]}"
     data = tmp_path_factory.mktemp("hostile") / "data"
+    with redis.Redis.from_url(servers.redis_url) as client:
+        client.flushall()  # a worker of this file would take what another file left in the streams
     yield Settings(data=str(data), port=0, redis_url=servers.redis_url, mongo_url=servers.mongo_url, database=database)
     with pymongo.MongoClient[dict[str, object]](servers.mongo_url) as client:
         client.drop_database(database)

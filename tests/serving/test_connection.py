@@ -178,6 +178,44 @@ async def test_one_after_another() -> None:
         assert await client.ended() == b""
 
 
+async def test_a_head_is_known_by_all_of_its_bytes() -> None:
+    """What ends like another's request, or stands before or behind one, does not make that read as something else."""
+    other = post("/direct/other", b"hello")
+    end = other.find(b"\r\n\r\n") + 4
+    rest = post("/direct/evil", b"x" * 40)[:-40]
+    ahead = [
+        (b"POST /direct/evil HTTP/1.1\r\nX: ", other),
+        (b"POST /direct/evil HTTP/1.1\r\nContent-Length: 50\r\nX-Who: nobody\r\n\r\n" + b"x" * 49, b"x" + other),
+        (b"\r\n\r\n" + other,),
+        # The second of two, of which the rest is to come, is as long as what stands behind the first one's head.
+        (
+            other[:end]
+            + b"hello"
+            + rest.replace(b"Content-Length: 40", b"Content-Length: %d" % (len(rest) + 9))
+            + b"pass",
+        ),
+    ]
+    async with serving(CALM) as served:
+        for pieces in ahead:
+            async with served.client() as client:
+                for piece in pieces:
+                    client.send(piece)
+                    await asyncio.sleep(0.05)
+                await client.answer()
+            async with served.client() as client:
+                client.send(other)
+                assert (await client.answer())[2] == b"/direct/other? hello"
+
+
+async def test_the_answer_to_a_head_request_is_only_a_head() -> None:
+    """Its length is that of the body that another request would get, and the next answer follows at once."""
+    async with serving(CALM) as served, served.client() as client:
+        client.send(b"HEAD /direct/a HTTP/1.1\r\nHost: here\r\n\r\n" + post("/direct/b", b"2"))
+        head = await client.reader.readuntil(b"\r\n\r\n")
+        assert head == b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 6\r\n\r\n"
+        assert (await client.answer())[2] == b"/direct/b? 2"
+
+
 async def test_pipelining() -> None:
     """Answers come in the order of the requests, also when the first is ready last; of both ways."""
     async with serving(CALM) as served, served.client() as client:

@@ -58,7 +58,7 @@ class Connection(HttpToolsProtocol):
         self._served_any = False
         self._stalled_since: float | None = None
         self._lingering = False
-        self._fed = b""
+        self._fed = b""  # what has come since the connection was at rest, until a head has been read of it
         self.host: str | None = None
 
     # The connection
@@ -138,13 +138,13 @@ class Connection(HttpToolsProtocol):
                 return
         elif self._lingering:
             return
+        self._fed = data if self._at_rest else b""
         self._at_rest = False
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
         if self._in_head or not self._in_body:
             self._head_bytes += len(data)
-        self._fed = data
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -184,6 +184,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._since = self.loop.time()
         size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        fed, self._fed = self._fed, b""
         direct, path = self._direct(), path_of(self.url)[0]
         if size > self._limits.head_bytes:
             self._refuse_head()
@@ -192,7 +193,7 @@ class Connection(HttpToolsProtocol):
         elif direct is None or self.parser.should_upgrade() or not direct.serves(path):
             super().on_headers_complete()
         else:
-            self._take_head(direct)
+            self._take_head(direct, fed)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body is here."""
@@ -213,13 +214,14 @@ class Connection(HttpToolsProtocol):
         else:
             super().on_message_complete()
 
-    def _take_head(self, direct: Direct) -> None:
+    def _take_head(self, direct: Direct, fed: bytes) -> None:
         head = read_head(self.parser, self.url, self.headers)
-        end = self._fed.find(b"\r\n\r\n") + 4
+        end = fed.find(b"\r\n\r\n") + 4
         before, request = self.cycle, DirectRequest(self, direct, head)
         if before is None or before.response_complete:
-            if head.length is not None and len(self._fed) - end == head.length:  # a head and its body, nothing else
-                self._heads.learn(self._fed[:end], head)
+            # A head from its first byte, its body, and nothing else: the end of one could read like somebody else's.
+            if fed and fed[0] not in b"\r\n" and len(fed) - end == head.length:
+                self._heads.learn(fed[:end], head)
             self.cycle = request
             request.come()
         else:
@@ -234,7 +236,10 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         keep_alive = request.keep_alive and not request.is_unread and (b"connection", b"close") not in answer.headers
-        self.transport.write_whole(rendered(answer, keep_alive=keep_alive))
+        text = rendered(answer, keep_alive=keep_alive)
+        if request.head.method == "HEAD":  # its client takes what follows the head for the next answer
+            text = text[: text.find(b"\r\n\r\n") + 4]
+        self.transport.write_whole(text)
         if keep_alive:
             self.on_response_complete()
         elif request.more_body:

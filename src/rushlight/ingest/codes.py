@@ -32,6 +32,7 @@ CODES = {
     "quota": "the key's own limit",
     "overload": "more than is taken now",
     "unavailable": "no room now",
+    "internal": "our mistake, of which the log has the rest",
 }
 
 

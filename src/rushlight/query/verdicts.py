@@ -92,12 +92,8 @@ def judge(seen: Sequence[Seen], repeats: int, turned_away: Sequence[Sample], sou
 def _arriving(seen: Sequence[Seen]) -> Check:
     right, wrong = "Events arrive", "No event arrives"
     if not seen:
-        return Check(
-            "arriving",
-            wrong,
-            "look",
-            "Nothing was taken in the last half hour. Load a page that sends something.",
-        )
+        detail = "Nothing was taken in the last half hour. Load a page that sends something."
+        return Check("arriving", wrong, "look", detail)
     ways = Counter(each.context.get("dialect") or each.source for each in seen)
     return Check("arriving", right, "good", f"By {_listed(ways)}.")
 
@@ -108,17 +104,11 @@ def _keys(turned_away: Sequence[Sample]) -> Check:
     if not strange:
         return Check("keys", right, "good", "No request came with a key that is not known.")
     keys = sorted({sample.key for sample in strange if sample.key})
-    said = (
-        f"It began with {', '.join(keys[:SHOWN])}"
-        if keys
-        else "It was missing, or no key of Rushlight's (pk_… or sk_…)"
-    )
-    return Check(
-        "keys",
-        wrong,
-        "bad",
-        f"A request came without a valid key. {said}. See: rushlight keys list.",
-    )
+    said = "It was missing, or no key of Rushlight's (pk_… or sk_…)"
+    if keys:
+        said = f"It began with {', '.join(keys[:SHOWN])}"
+    detail = f"A request came without a valid key. {said}. See: rushlight keys list."
+    return Check("keys", wrong, "bad", detail)
 
 
 def _turned_away(turned_away: Sequence[Sample]) -> Check:
@@ -155,26 +145,14 @@ def _orders(seen: Sequence[Seen], source: str) -> Check:
         return Check("orders", "Orders come from a source that does not count", "bad", detail)
     counts = f"{_n(len(orders), 'order')}, {_n(len(bought), 'purchase')} by browsers"
     if not all(each.transaction_id for each in bought):
-        return Check(
-            "orders",
-            wrong,
-            "look",
-            f"{counts}; some of these do not say which order (transactionId).",
-        )
+        detail = f"{counts}; some of these do not say which order (transactionId)."
+        return Check("orders", wrong, "look", detail)
     if unknown := named - orders:
-        return Check(
-            "orders",
-            wrong,
-            "look",
-            f"{counts}; {len(unknown)} of these name no order of the last half hour.",
-        )
+        detail = f"{counts}; {len(unknown)} of these name no order of the last half hour."
+        return Check("orders", wrong, "look", detail)
     if bought and len(named) < len(orders) / 2:
-        return Check(
-            "orders",
-            wrong,
-            "look",
-            f"{counts}: is the purchase page's snippet there?",
-        )
+        detail = f"{counts}: is the purchase page's snippet there?"
+        return Check("orders", wrong, "look", detail)
     return Check("orders", right, "good", f"{counts}.")
 
 
@@ -184,25 +162,18 @@ def _names(seen: Sequence[Seen]) -> Check:
     meant = [(said, n, near) for (name, said), n in own.most_common() if (near := nearest(name)) is not None]
     if meant:
         told = "; ".join(f"“{said}” ({n}): is {near} meant?" for said, n, near in meant[:SHOWN])
+        detail = f"{told} As it is, it is kept as an event of your own and in no figure."
+        return Check("names", wrong, "bad", detail)
+    if own:
         return Check(
             "names",
-            wrong,
-            "bad",
-            f"{told} As it is, it is kept as an event of your own and in no figure.",
+            right,
+            "good",
+            f"Events of your own are kept: {_listed(Counter({said: n for (_, said), n in own.items()}))}.",
         )
-    if own:
-        return Check("names", right, "good", f"Events of your own are kept: {_listed(Counter(own_names(own)))}.")
     return Check(
         "names", right, "good" if seen else "idle", "All are names of the catalogue." if seen else "No event yet."
     )
-
-
-def own_names(own: Counter[tuple[str, str]]) -> dict[str, int]:
-    """How often each name came that is not the catalogue's, as it was sent."""
-    names: dict[str, int] = {}
-    for (_, said), n in own.items():
-        names[said] = names.get(said, 0) + n
-    return names
 
 
 def _steps(seen: Sequence[Seen]) -> Check:

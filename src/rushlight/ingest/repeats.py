@@ -108,8 +108,8 @@ class Content:
 
     def learn(self, manner: Hashable, again: Again, event: Envelope, key_class: KeyClass) -> None:
         """Make a mould of what the report became, where all that was its own stands in known places."""
-        if event.personal is not None or event.aggregate_id != again.visitor_id:
-            return
+        if event.personal is not None or not event.aggregate_id == event.visitor_id == again.visitor_id:
+            return  # a visitor may be called as nobody is: only the link says that this is one
         rest = None
         if self.name in BEHAVIOUR:
             rest = {name: value for name, value in event.payload.items() if name != "visitorId"}

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushlight.events.envelope import encode
+from rushlight.events.ids import event_id
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.dialects import segment, segment_repeats
@@ -91,6 +92,18 @@ def test_the_same_as_by_itself(sent: list[dict[str, Any]], key: Key) -> None:
             at = RECEIVED + timedelta(days=60 * turn, milliseconds=turn)
             for path, body in requests:
                 assert told(decoded(dialect, body, path, key, at)) == told(decoded(Segment(), body, path, key, at))
+
+
+def test_nobody_is_no_mould_of_others() -> None:
+    """Without consent all stay nobody, also behind a visitor who is called as nobody is."""
+    dialect, key = Segment(), KEYS[0]
+    nobody = f"anonymous-{event_id(key.shop, 'public', 'segment', 'm')[:2]}"
+    message = {"type": "track", "event": "Product Viewed", "properties": TEA, "context": NO_CONSENT}
+    for message_id, visitor in (("a", nobody), ("b", nobody), ("m", nobody), ("v", "visitor-7")):
+        who = {"messageId": message_id, "anonymousId": visitor, "userId": "customer-7"}
+        became = decoded(dialect, message | who, "/v1/track", key)
+        assert became.envelopes[0].visitor_id is became.envelopes[0].customer_id is None
+        assert b"-7" not in encode(became.envelopes[0])
 
 
 def again_of(dialect: Segment, number: int, **change: Any) -> object:

@@ -55,6 +55,7 @@ class City:
         self._appender = Appender(settings.redis_url or "")
         self.shop = Shop(database, self._appender, seed=1, loss=0.3)
         self._log = log
+        self._started = 0
         self._doors = {role: socket.create_server(("127.0.0.1", 0), backlog=512) for role in ("ingest", "orders")}
         self._steady: list[Child] = []
         self._kept: list[Child] = []
@@ -99,7 +100,10 @@ class City:
         if keep:
             environment[LISTEN_FD] = str(keep[0])
         command = [sys.executable, "-P", "-m", "rushlight.app", role]
-        return spawn(role, command, log=self._log, environment=environment, keep=keep)
+        # One each: what a child said last is looked for at the end of its log.
+        self._started += 1
+        log = self._log.with_name(f"{self._started}-{role}.log")
+        return spawn(role, command, log=log, environment=environment, keep=keep)
 
     async def calm(self) -> None:
         """Have one worker run that nothing happens to."""

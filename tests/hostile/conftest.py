@@ -17,6 +17,8 @@ from tests.hostile.site import Site
 @pytest.fixture(scope="module")
 def site_settings(servers: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings on the session's servers with a database of the file's own."""
+    with redis.Redis.from_url(servers.redis_url) as valkey:
+        valkey.flushall()  # streams are of the server, not of a database
     database = f"test_{uuid.uuid4().hex[:12]}"
     data = tmp_path_factory.mktemp("hostile") / "data"
     with redis.Redis.from_url(servers.redis_url) as client:

@@ -242,7 +242,9 @@ async def test_killed_in_the_middle(database: Database, settings: Settings, laun
     events = [
         told(shop, "v-1", "ada", mail=MAIL),
         told(shop, "v-2", "former", name=NAME),
-        shop.seen("v-1", name="alias", payload={"visitorId": "v-1", "previousId": "former"}, customer_id="ada"),
+        shop.seen(
+            "v-1", name="alias", payload={"visitorId": "v-1", "previousId": "former"}, customer_id="ada", source="api"
+        ),
         bought("o-71", "ada", "v-3", phone=PHONE),
         told(shop, "v-9", "eve", mail="kept"),
     ]

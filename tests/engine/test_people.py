@@ -133,7 +133,7 @@ async def test_only_subjects_have_it(database: Database, appender: Appender, bri
 async def test_an_alias_and_what_is_known_costs_nothing(
     database: Database, appender: Appender, brisk: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two names become one person; a link that is stored already is written again only for another day."""
+    """A secret key makes two names one person; a link that is stored is written again only for another day."""
     written: list[int] = []
     tell = people.Register.tell
 
@@ -147,6 +147,10 @@ async def test_an_alias_and_what_is_known_costs_nothing(
     alias = shop.seen(
         "v-1", name="alias", payload={"visitorId": "v-1", "previousId": "former"}, customer_id="ada", occurred_at=NOW
     )
+    alias.source = "api"
+    claimed = shop.seen(
+        "eve", name="alias", payload={"visitorId": "eve", "previousId": "ada"}, customer_id="eve", occurred_at=NOW
+    )
     async with working(brisk):
         for events, updates in (
             ([told(shop, "v-1", "ada")], 1),
@@ -154,6 +158,7 @@ async def test_an_alias_and_what_is_known_costs_nothing(
             ([shop.seen("v-1", customer_id="ada", occurred_at=NOW - timedelta(days=2))], 1),
             ([alias], 2),
             ([alias], 0),
+            ([claimed], 1),
         ):
             written.clear()
             await shop.send(events)
@@ -165,6 +170,8 @@ async def test_an_alias_and_what_is_known_costs_nothing(
             await eventually(passed)
     names = await Subjects(database, 8).names("default", "former")
     assert names == ["former", "ada"]
+    stranger = await Subjects(database, 8).person("default", "eve")
+    assert (stranger.customers, stranger.visitors) == (["eve"], ["ada"])
 
 
 async def test_a_parked_event_keeps_it_apart(database: Database, appender: Appender, brisk: Settings) -> None:

@@ -21,6 +21,7 @@ from rushlight.store.subjects import Kind, merged, stored_traits, subject_id, to
 from rushlight.store.unlinking import unlinked
 
 MAX_KNOWN_LINKS = 20_000
+PUBLIC_SOURCE = "web"
 EXACT_TO = timedelta(days=1)
 
 Pair = tuple[str, str, str, str]
@@ -185,7 +186,11 @@ class Register:
         if event.name == "alias":
             previous = event.payload.get("previousId")
             if isinstance(previous, str) and previous and previous != customer:
-                pairs += [(event.shop, "a", customer, previous), (event.shop, "a", previous, customer)]
+                # Anybody can read a public key: with one, nobody becomes one person with another customer.
+                if event.source == PUBLIC_SOURCE:
+                    pairs.append((event.shop, "l", customer, previous))
+                else:
+                    pairs += [(event.shop, "a", customer, previous), (event.shop, "a", previous, customer)]
         for pair in pairs:
             at = event.occurred_at
             known = self._known.get(pair)

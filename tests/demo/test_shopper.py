@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 from rushlight.demo.sale import OPENING_SECONDS, QUIET_ARRIVALS_PER_SECOND, arrivals_per_second
-from rushlight.demo.shopper import Visit, plan
+from rushlight.demo.shopper import CRAWLER, LOOKS, Visit, plan
+from rushlight.ingest.context.bots import is_bot
+from rushlight.ingest.context.device import device_of
 
 STEPS = ["view_item", "add_to_cart", "view_cart", "begin_checkout", "add_payment_info"]
 
@@ -43,6 +46,16 @@ def test_an_order_holds_what_is_in_the_cart() -> None:
         assert [line["productId"] for line in visit.order["lines"]] == cart
         for line in visit.order["lines"]:
             assert Decimal(line["discount"]) < Decimal(line["unitPrice"]) * line["quantity"]
+
+
+def test_shoppers_hold_phones_and_crawlers_buy_nothing() -> None:
+    """Devices are told by the user agents, most are phones, and the few crawlers are bots that only look."""
+    visits = [plan(1, number) for number in range(2000)]
+    crawlers = [visit for visit in visits if is_bot(visit.browser)]
+    assert 0 < len(crawlers) < 200
+    assert all(visit.browser == CRAWLER and visit.order is None and _names(visit) <= LOOKS for visit in crawlers)
+    kinds = Counter(device_of(visit.browser).kind for visit in visits if visit.browser != CRAWLER)
+    assert [kind for kind, _ in kinds.most_common()] == ["mobile", "desktop", "tablet"]
 
 
 def test_the_rush_comes_at_the_opening_and_ebbs() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -56,14 +56,15 @@ class Shop:
         self._orders = orders
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/cloudevents-batch+json"}
         self._http = aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(limit=128))
-        self._pending: list[dict[str, Any]] = []
+        # By browser: whose device it is, is told by the request's user agent.
+        self._pending: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self._sending = False
         self._flushing = asyncio.create_task(self._flush())
         self.tally = Tally()
 
-    def event(self, name: str, visitor: str, **data: Any) -> None:
-        """Report what a visitor did; sent with others within 200 ms."""
-        self._pending.append(
+    def event(self, name: str, visitor: str, browser: str, **data: Any) -> None:
+        """Report what a visitor did; sent with others of the same browser (a user agent) within 200 ms."""
+        self._pending[browser].append(
             {
                 "specversion": "1.0",
                 "id": uuid4().hex,
@@ -109,11 +110,17 @@ class Shop:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             while self._pending:
-                batch, self._pending = self._pending[:MAX_BATCH_EVENTS], self._pending[MAX_BATCH_EVENTS:]
+                pending, self._pending = self._pending, defaultdict(list)
                 self._sending = True
-                await self._post(f"{self._board}/events", batch, headers=self._headers)
+                await asyncio.gather(*(self._send(browser, events) for browser, events in pending.items()))
                 self._sending = False
-                self.tally.events.update(event["type"] for event in batch)
+
+    async def _send(self, browser: str, events: list[dict[str, Any]]) -> None:
+        headers = self._headers | {"User-Agent": browser}
+        for start in range(0, len(events), MAX_BATCH_EVENTS):
+            batch = events[start : start + MAX_BATCH_EVENTS]
+            await self._post(f"{self._board}/events", batch, headers=headers)
+            self.tally.events.update(event["type"] for event in batch)
 
     async def _post(self, url: str, body: Any, *, key: str = "", headers: dict[str, str] | None = None) -> Any:
         sent = headers or {"Idempotency-Key": key}

@@ -30,6 +30,21 @@ ARRIVALS = (
     ("?fbclid=demo", "https://l.facebook.com/"),
     ("", "https://blog.example/deals"),
 )
+_APPLE = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
+_CHROMIUM = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0"
+_IPHONE = f"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) {_APPLE} Version/18.6 Mobile/15E148 Safari/604.1"
+_ANDROID = f"Mozilla/5.0 (Linux; Android 10; K) {_CHROMIUM} Mobile Safari/537.36"
+# In what they come: two of three hold a phone.
+BROWSERS = (
+    *(_IPHONE,) * 4,
+    *(_ANDROID,) * 4,
+    *(f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {_CHROMIUM} Safari/537.36",) * 2,
+    f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {_APPLE} Version/18.6 Safari/605.1.15",
+    f"Mozilla/5.0 (iPad; CPU OS 17_7 like Mac OS X) {_APPLE} Version/17.7 Mobile/15E148 Safari/604.1",
+)
+CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+IS_CRAWLER = 0.04
+LOOKS = frozenset(("page_view", "view_item"))
 
 Basket = list[tuple[Product, int]]
 
@@ -46,10 +61,11 @@ class Visit(NamedTuple):
     """What one shopper will do.
 
     Attributes:
-        steps: what is reported, in order. order: the body of the order at the end, or None. refunded: whether half of
-            the goods are sent back.
+        browser: a user agent. steps: what is reported, in order. order: the body of the order at the end, or None.
+        refunded: whether half of the goods are sent back.
     """
 
+    browser: str
     steps: list[Step]
     order: dict[str, Any] | None
     refunded: bool
@@ -70,7 +86,10 @@ def plan(seed: int, number: int) -> Visit:
         if buys:
             steps.append(Step(_pause(dice, pause), name, {"items": _items(basket)}))
     buys = buys and dice.random() < BUYS
-    return Visit(steps, _order(dice, basket) if buys else None, dice.random() < WANTS_REFUND)
+    at_hand = random.Random(f"{seed}/{number}/browser")
+    if at_hand.random() < IS_CRAWLER:
+        return Visit(CRAWLER, [step for step in steps if step.name in LOOKS], None, refunded=False)
+    return Visit(at_hand.choice(BROWSERS), steps, _order(dice, basket) if buys else None, dice.random() < WANTS_REFUND)
 
 
 async def walk(shop: Shop, visit: Visit, name: str, *, haste: float) -> None:
@@ -82,7 +101,7 @@ async def walk(shop: Shop, visit: Visit, name: str, *, haste: float) -> None:
     """
     for step in visit.steps:
         await asyncio.sleep(step.pause_seconds / haste)
-        shop.event(step.name, name, **step.data)
+        shop.event(step.name, name, visit.browser, **step.data)
     if visit.order is None:
         return
     await asyncio.sleep(1.0 / haste)

@@ -20,6 +20,7 @@ import { need, put, show } from "./dom.ts";
 import { FunnelTile } from "./funnel.ts";
 import { LatestTile } from "./latest.ts";
 import { LedgerTile } from "./ledger.ts";
+import { leftOutOf } from "./leftout.ts";
 import { Connection } from "./line.ts";
 import { formatMoney } from "./money.ts";
 import { PaceTiles } from "./pace.ts";
@@ -99,6 +100,9 @@ function drawFigures(board: Board, currency: string | null): void {
   sales.render(board, currency);
   put(need(document, "#visitors"), formatCount(board.visitors));
   put(need(document, "#carts"), formatCount(board.carts));
+  const leftOut = leftOutOf(board.leftOut);
+  show(need(document, "#left-out"), leftOut !== "");
+  put(need(document, "#left-out"), leftOut);
   funnel.render(board);
   products.render(board, currency);
   ledger.render(board);

@@ -80,6 +80,14 @@ export interface Ledger {
   rejectedBy?: Record<string, number>;
 }
 
+/** What is in no figure today; of the unmeasured, who did not agree to be measured, products are counted. */
+export interface LeftOut {
+  botEvents: number;
+  testEvents: number;
+  testOrders: number;
+  unmeasuredEvents: number;
+}
+
 export interface Notice {
   at: Instant;
   text: string;
@@ -118,6 +126,7 @@ export interface Figures {
   products: Product[];
   visitors: number;
   carts: number;
+  leftOut?: LeftOut;
   orders: Order[];
   ledger: Ledger;
   rate: { eventsPerSecond: number };

@@ -52,6 +52,7 @@ def figures(**changes: Any) -> Figures:
         "products": [],
         "visitors": 12,
         "carts": 3,
+        "leftOut": {"botEvents": 0, "testEvents": 0, "testOrders": 0, "unmeasuredEvents": 0},
         "orders": [],
         "ledger": ledger(counts(acknowledged=7, stored=7)),
         "rate": {"eventsPerSecond": 2.0},

@@ -110,6 +110,15 @@ def test_what_is_parked(page: Page, gateway: Gateway) -> None:
     expect(page.locator("#parked")).to_be_hidden()
 
 
+def test_what_is_left_out(page: Page, gateway: Gateway) -> None:
+    """Nothing is said while nothing is left out; then how many bots and tests are in no figure."""
+    page.goto(gateway.url)
+    expect(page.locator("#visitors")).to_have_text("12")
+    expect(page.locator("#left-out")).to_be_hidden()
+    gateway.send(leftOut={"botEvents": 12, "testEvents": 0, "testOrders": 3, "unmeasuredEvents": 0})
+    expect(page.locator("#left-out")).to_have_text("Not in today's figures: 12 events by bots, 3 test orders")
+
+
 def test_deltas_and_a_gap(page: Page, gateway: Gateway) -> None:
     """The next delta changes its figures; a missing one makes the board ask for everything again."""
     page.goto(gateway.url)

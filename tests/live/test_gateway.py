@@ -47,6 +47,7 @@ SNAPSHOT_KEYS = {
     "products",
     "visitors",
     "carts",
+    "leftOut",
     "orders",
     "ledger",
     "rate",

@@ -22,6 +22,7 @@ from rushlight.query.paced import PacedQuery
 from rushlight.query.parked import parked
 from rushlight.query.products import products
 from rushlight.query.sales import steps, summary, warnings
+from rushlight.query.sessions import LeftOut, left_out
 from rushlight.query.span import Span
 from rushlight.query.view import View
 from rushlight.query.visitors import Presence, presence
@@ -38,6 +39,8 @@ SLOW_INTERVAL_SECONDS = 0.9
 PRODUCTS_SHARE = 0.05
 PRESENCE_SHARE = 0.03
 PARKED_SHARE = 0.03
+LEFT_OUT_SHARE = 0.03
+NOTHING = LeftOut(bot_events=0, test_events=0, test_orders=0, unmeasured_events=0)
 RATE_SECONDS = 5.0
 
 
@@ -71,6 +74,9 @@ class Painter:
         )
         self._presence = PacedQuery(
             presence, Presence(0, 0), interval_seconds=SLOW_INTERVAL_SECONDS, share=PRESENCE_SHARE
+        )
+        self._left_out = PacedQuery(
+            self._left_out_today, NOTHING, interval_seconds=SLOW_INTERVAL_SECONDS, share=LEFT_OUT_SHARE
         )
         self._notices = PacedQuery[list[Notice]](
             self._latest_notices, [], interval_seconds=SLOW_INTERVAL_SECONDS, share=1.0
@@ -117,6 +123,7 @@ class Painter:
             "products": await self._products.read(view),
             "visitors": here.visitors,
             "carts": here.carts,
+            "leftOut": await self._left_out.read(view),
             "orders": await latest_orders(view, LATEST_ORDERS),
             "ledger": self._ledger.value,
             "rate": self._rate(view.present),
@@ -151,6 +158,9 @@ class Painter:
             )
             for each in page.products
         ]
+
+    async def _left_out_today(self, view: View) -> LeftOut:
+        return await left_out(view, Span(*day_of(view.present, self._local)))
 
     async def _latest_notices(self, view: View) -> list[Notice]:
         return await latest(view.database, self._shop, LATEST_NOTICES, view.session)

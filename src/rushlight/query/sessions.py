@@ -61,12 +61,8 @@ async def sessions(view: View, span: Span) -> Sessions:
     counted: Counter[str] = Counter()
     channels: Counter[str] = Counter()
     devices: Counter[str] = Counter()
-    async for key, document in view.documents("behaviour", Wanted.units(["s/", "b/", "t/", "n/"], days)):
-        letter, _, day = key.partition("/")
-        for cell in _cells(document, stretches[day]):
-            if letter != "s":
-                counted[letter] += sum(cell.values())
-                continue
+    async for key, document in view.documents("behaviour", Wanted.units(["s/"], days)):
+        for cell in _cells(document, stretches[key.removeprefix("s/")]):
             counted["sessions"] += cell.get("n", 0)
             counted["engaged"] += cell.get("e", 0)
             channels.update(cell.get("c", {}))
@@ -77,12 +73,22 @@ async def sessions(view: View, span: Span) -> Sessions:
         channels=_groups(channels),
         devices=_groups(devices),
         sources=_groups(await _sources(view, stretches))[:TOP_SOURCES],
-        left_out=LeftOut(
-            bot_events=counted["b"],
-            test_events=counted["t"],
-            test_orders=await tests(view, span),
-            unmeasured_events=counted["n"],
-        ),
+        left_out=await left_out(view, span),
+    )
+
+
+async def left_out(view: View, span: Span) -> LeftOut:
+    """What of a range, which must be in whole quarter-hours, is in no other figure."""
+    stretches = {stretch.unit: stretch for stretch in span.quarters()}
+    counted: Counter[str] = Counter()
+    async for key, document in view.documents("behaviour", Wanted.units(["b/", "t/", "n/"], list(stretches))):
+        letter, _, day = key.partition("/")
+        counted[letter] += sum(sum(cell.values()) for cell in _cells(document, stretches[day]))
+    return LeftOut(
+        bot_events=counted["b"],
+        test_events=counted["t"],
+        test_orders=await tests(view, span),
+        unmeasured_events=counted["n"],
     )
 
 

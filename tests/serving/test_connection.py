@@ -207,6 +207,25 @@ async def test_a_head_is_known_by_all_of_its_bytes() -> None:
                 assert (await client.answer())[2] == b"/direct/other? hello"
 
 
+async def test_an_offer_to_speak_another_protocol_is_ignored() -> None:
+    """A body behind the offer belongs to its request, on every path, in one piece or more, and is never read as one."""
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+    async with serving(CALM) as served, served.client() as client:
+        for path, answer in (("/direct/a", b"/direct/a? " + post("/direct/evil")), ("/other", b"plain 61")):
+            text = post(path, post("/direct/evil"), *offer)
+            for pieces in ((text,), (text[:-70], text[-70:]), (text[:-5], text[-5:])):
+                for piece in pieces:
+                    client.send(piece)
+                    await asyncio.sleep(0.02)
+                assert (await client.answer())[2] == answer
+        client.send(b"GET /direct/a HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" + post("/direct/b", b"2"))
+        assert (await client.answer())[0] == 405
+        assert (await client.answer())[2] == b"/direct/b? 2"
+        client.send(b"CONNECT /direct/a HTTP/1.1\r\n\r\n" + post("/direct/b"))
+        assert (await client.answer())[0] == 400
+        assert await client.ended() == b""
+
+
 async def test_the_answer_to_a_head_request_is_only_a_head() -> None:
     """Its length is that of the body that another request would get, and the next answer follows at once."""
     async with serving(CALM) as served, served.client() as client:

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rushlight.ingest.refusals import Refused, complete
 from rushlight.ingest.request import Answer
-from rushlight.serving.direct import Direct, Heads, path_of, read_head, rendered
+from rushlight.serving.direct import Direct, Heads, declined, path_of, read_head, rendered
 from rushlight.serving.gathering import Gathering
 from rushlight.serving.limits import Limits, Sweep
 from rushlight.serving.short import DirectRequest
@@ -147,11 +147,15 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
-                return
-            self._unsupported_upgrade_warning()
+            elif not self._lingering:
+                text = declined(self.parser, self.url, self.headers)
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                self._feed(text + data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError as error:
             cause = error.__context__
             if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(
@@ -188,8 +192,10 @@ class Connection(HttpToolsProtocol):
         direct, path = self._direct(), path_of(self.url)[0]
         if size > self._limits.head_bytes:
             self._refuse_head()
-        elif not path.startswith("/"):
+        elif not path.startswith("/") or self.parser.get_method() == b"CONNECT":
             self.refuse(Refused(400, "the target is not a path", code="path"))
+        elif self._is_declined:
+            return
         elif direct is None or self.parser.should_upgrade() or not direct.serves(path):
             super().on_headers_complete()
         else:
@@ -207,7 +213,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is here."""
         self._in_body = False
-        if self._lingering:
+        if self._lingering or self._is_declined:
             return
         if isinstance(self.cycle, DirectRequest):
             self.cycle.end()
@@ -295,6 +301,11 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()
         self.flow.resume_reading()
         self.transport.write_eof()
+
+    @property
+    def _is_declined(self) -> bool:
+        """Whether another protocol is asked for that is not spoken here; the parser would pass over such a body."""
+        return self.parser.should_upgrade() and not self._should_upgrade()
 
     @property
     def _is_free(self) -> bool:

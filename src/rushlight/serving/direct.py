@@ -85,6 +85,13 @@ def read_head(parser: httptools.HttpRequestParser, url: bytes, fields: Sequence[
     )
 
 
+def declined(parser: httptools.HttpRequestParser, url: bytes, fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The head that the parser has just read, without the offer to speak another protocol: as if it were ignored."""
+    line = b"%b %b HTTP/%b" % (parser.get_method(), url, parser.get_http_version().encode())
+    kept = [b"%b: %b" % field for field in fields if field[0] not in (b"upgrade", b"http2-settings")]
+    return b"\r\n".join([line, *kept, b"", b""])
+
+
 class Heads:
     """Heads by their bytes: a client repeats its own for each request."""
 

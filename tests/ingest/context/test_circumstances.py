@@ -11,7 +11,7 @@ import pytest
 
 from rushlight.events.catalogue import ViewItem
 from rushlight.events.context import Context
-from rushlight.events.envelope import Envelope
+from rushlight.events.envelope import Envelope, encode
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.keys import Key
@@ -164,6 +164,14 @@ def test_who_did_not_agree_is_nobody() -> None:
         }
         assert "v1" not in str(envelope)
     assert ViewItem.open(sealed(seen)[0]).visitor_id.startswith("anonymous-")
+
+
+def test_nothing_ties_events_of_nobody_together() -> None:
+    """The cart, the trace and the order's number would lead from one event to the next, and to the customer."""
+    given = Given(consent={"analytics_storage": "denied"})
+    bought = report("purchase", given=given, transactionId="order-7", items=[])
+    flow = msgspec.structs.replace(bought, correlation_id="cart-7", causation_id="cause-7", trace="trace-7")
+    assert b"-7" not in encode(sealed(flow)[0])
 
 
 def test_an_order_without_consent_is_an_order() -> None:

@@ -22,6 +22,7 @@ from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.context.text import short
 from rushlight.ingest.keys import Key
 from rushlight.ingest.request import NOTHING, Given, Report, Request
+from rushlight.store.unlinking import PURCHASES
 
 MAX_LOCALE_CHARACTERS = 35
 MAX_ZONE_CHARACTERS = 64
@@ -185,8 +186,9 @@ def _forgotten(sealed: list[Envelope]) -> list[Envelope]:
             continue
         # A few hundred aggregates, so that they spread over the partitions.
         each.aggregate_id = nobody = f"{NOBODY}{each.id[:2]}"
-        each.customer_id = None
+        each.customer_id = each.correlation_id = each.causation_id = each.trace = None
+        gone = ("customerId", "transactionId") if each.name in PURCHASES else ("customerId",)
         each.payload = {
-            name: nobody if name in VISITORS else value for name, value in each.payload.items() if name != "customerId"
+            name: nobody if name in VISITORS else value for name, value in each.payload.items() if name not in gone
         }
     return kept

@@ -178,6 +178,23 @@ async def test_everything_of_a_person(database: Database, settings: Settings, tm
     assert [row["record"] for row in nobody] == ["person"]
 
 
+async def test_who_is_called_like_an_order(database: Database, settings: Settings, capfdbinary: Any) -> None:
+    """A visitor, and anybody can be one, who takes an order's number for a name is not given what became of it."""
+    order = await database.journal.find_one({"aggregateId": "o-2"})
+    assert order is not None
+    payment = {name: value for name, value in order.items() if name != "customerId"}
+    claim = payment | {"eventName": "view_item", "customerId": "ada", "visitorId": "o-2", "payload": {}}
+    await database.journal.insert_many(
+        [
+            payment | {"_id": "paid", "eventName": "order_paid", "seq": 1001, "payload": {"amount": 77}},
+            payment | {"_id": "own", "eventName": "order_paid", "seq": 1002, "aggregateId": "o-1"},
+            claim | {"_id": "claim", "seq": 1003},
+        ]
+    )
+    found = {row.get("id") for row in await rows(settings, capfdbinary, customer="ada") if row["record"] == "event"}
+    assert found & {"paid", "own", "claim"} == {"own", "claim"}
+
+
 async def test_stdout_and_what_cannot_be_written(
     database: Database, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rushlight.errors import Rejected
+from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.events.envelope import decode
 from rushlight.events.event import event_type
 from rushlight.events.money import to_text
@@ -143,17 +144,21 @@ class Held:
 
     async def _events(self) -> AsyncIterator[Row]:
         """The person's events and orders; of a visitor that several customers were, not those of the others."""
-        customers, orders, told = self.person.customers, list[str](), set[str]()
+        customers, orders, told = self.person.customers, set[str](), set[str]()
         match: Document = {"shop": self._shop, "customerId": {"$in": customers}}
         async for document in self._database.journal.find(match, hint="customer"):
             told.add(document["_id"])
-            orders.append(document["aggregateId"])
+            if document["eventName"] in MONEY_EVENTS:
+                orders.add(document["aggregateId"])
             yield event_row(document)
         about = sorted({*orders, *self.person.visitors, *customers})
         for start in range(0, len(about), PAGE_EVENTS):
             match = {"aggregateId": {"$in": about[start : start + PAGE_EVENTS]}, "shop": self._shop}
             async for document in self._database.journal.find(match, hint="aggregate"):
-                if document["_id"] not in told and document.get("customerId", customers[0]) in customers:
+                if document["_id"] in told or document.get("customerId", customers[0]) not in customers:
+                    continue
+                # A visitor may call himself as somebody's order is called.
+                if document["eventName"] not in MONEY_EVENTS or document["aggregateId"] in orders:
                     yield event_row(document)
 
     async def _parked(self) -> AsyncIterator[Row]:

@@ -38,6 +38,7 @@ INGEST, LIVE = "ingest", "live"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 API_PATHS = ("/api/", "/docs", "/health/")
 METRICS_PATH = "/metrics"
+NO_DOOR = "nothing is taken here: send to /events (CloudEvents), /v1/track and the like (Segment) or /mp/collect (GA4)"
 PING_SECONDS = 1.0
 
 Scope = dict[str, Any]
@@ -95,6 +96,9 @@ class Web:
         name = _part(scope["path"])
         if name != INGEST and not self._is_addressed(scope):
             await _refuse(scope, send, 421, "this host name is not served here; add it to the setting `hosts`")
+            return
+        if name == "board" and scope["type"] == "http" and scope["method"] == "POST":
+            await _refuse(scope, send, 404, NO_DOOR)
             return
         app = self._apps.get(name)
         if app is None:

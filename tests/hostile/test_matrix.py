@@ -94,6 +94,14 @@ def test_doors_of_the_ingest(site: Site, path: str) -> None:
         assert site.call("OPTIONS", path, headers(site, kind)).status == 204
 
 
+def test_a_path_that_is_no_door(site: Site) -> None:
+    """Whoever sends to a misspelt route is told where the doors are."""
+    for path in ("/v1/tracks", "/mp/colect", "/event", "/"):
+        answer = site.call("POST", path, headers(site, "public"), b"{}")
+        assert (answer.status, answer.json["error"]["code"]) == (404, "path")
+        assert "/mp/collect" in answer.json["error"]["message"]
+
+
 def test_routes_that_are_read(site: Site) -> None:
     """After both shops' events are stored: each route with each key, of neither shop a word in the other's answer."""
     site.send("/events", order("default"), site.keys.secret)

@@ -13,6 +13,7 @@ from rushlight.events.event import Event as Declared
 from rushlight.ingest.codes import explained
 from rushlight.ingest.dialects.cloudevents import BATCH, STRUCTURED
 from rushlight.ingest.dialects.ga4 import Event, Sender
+from rushlight.ingest.dialects.segment import KINDS
 from rushlight.ingest.ga4_limits import Message
 from rushlight.ingest.http import DIALECTS
 from rushlight.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS
@@ -21,6 +22,7 @@ from rushlight.ingest.requests import shape_of
 
 REF = "#/components/schemas/{name}"
 TAG = "ingest"
+SHORT = {**KINDS, "b": "batch"}
 Schema = dict[str, Any]
 
 ERRORS = {
@@ -202,7 +204,9 @@ def _segment(path: str) -> Schema:
     text = "The key may also stand in the body as `writeKey`. `messageId` says which message is the same."
     content = _json("SegmentBatch" if batch else "SegmentMessage")
     content["text/plain"] = content["application/json"]
-    return _operation(f"Segment's {path.removeprefix('/v1/')}", text, content, answers, ("basic", "bearer", "header"))
+    name = path.removeprefix("/v1/")
+    summary = f"Segment's {SHORT[name]}, by its short name" if name in SHORT else f"Segment's {name}"
+    return _operation(summary, text, content, answers, ("basic", "bearer", "header"))
 
 
 def _settings() -> Schema:

@@ -242,9 +242,18 @@ def test_a_bad_event_costs_only_itself() -> None:
     assert (decoded.accepted, [each.index for each in decoded.rejected]) == (1, [1, 2, 3, 4])
     nobody = read(event(), event(), client_id="")
     assert [each.field for each in nobody.rejected] == ["client_id", "client_id"]
+    assert [each.field for each in read().rejected] == ["events"]
     for broken in (b"", b"[]", b"{", b'{"events":{}}', b'{"client_id":1,"events":[]}', b"\xff"):
         with pytest.raises(Rejected):
             Ga4().decode(request_of(broken))
+
+
+def test_what_is_missing_is_missing_once() -> None:
+    """However many rules ask for a field, one message says so."""
+    found = messages(body_of({"params": {}}, event("purchase", {"value": 5, "items": [{"item_id": "a", "price": 5}]})))
+    assert found.count(("events[0].name", "VALUE_REQUIRED")) == 1
+    assert ("events[0].name", "NAME_INVALID") not in found
+    assert found.count(("events[1].params.currency", "VALUE_REQUIRED")) == 1
 
 
 def test_a_request_that_debugs_clean() -> None:

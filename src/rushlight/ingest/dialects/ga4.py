@@ -81,6 +81,8 @@ class Ga4:
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             check_syntax(rest)
             raise explained(error) from error
+        if not items:
+            return [Rejection(0, "events", "is required: at least one event", "missing")]
         return [_read(index, item, sender, request) for index, item in enumerate(items)]
 
     def answer(self, _request: Request, decoded: Decoded, /) -> Answer:

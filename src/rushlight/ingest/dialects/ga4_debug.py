@@ -20,8 +20,9 @@ CODES = {
     "too_many_keys": "EXCEEDED_MAX_ENTITIES",
     "too_deep": "EXCEEDED_MAX_ENTITIES",
 }
+MISSING = CODES["missing"]
 NAME_INVALID = "NAME_INVALID"
-OF_THE_REQUEST = frozenset({"client_id", "user_id", ""})
+OF_THE_REQUEST = frozenset({"client_id", "user_id", "events", ""})
 
 
 class Ga4Debug:
@@ -48,9 +49,12 @@ class Ga4Debug:
         refused = [_message(worded(rejection)) for rejection in decoded.rejected]
         told = {(message.field_path, message.validation_code) for message in refused}
         warned = [each for each in check(request) if (each.field_path, each.validation_code) not in told]
-        # A visitor that is missing is missing once, however many events there are.
-        once = list({(each.field_path, each.description): each for each in [*refused, *warned]}.values())
-        return Answer(200, msgspec.json.encode({"validationMessages": [_printable(each) for each in once]}))
+        # What is missing is missing once, however many events and rules need it.
+        once: dict[tuple[str, str], Message] = {}
+        for each in (*refused, *warned):
+            missing = each.validation_code == MISSING
+            once.setdefault((each.field_path, MISSING if missing else each.description), each)
+        return Answer(200, msgspec.json.encode({"validationMessages": [_printable(each) for each in once.values()]}))
 
 
 def _printable(message: Message) -> Message:
@@ -66,5 +70,5 @@ def _message(rejection: Rejection) -> Message:
     return Message(
         field_path=path,
         description=f"{path or 'The body'}: {rejection.reason}",
-        validation_code=NAME_INVALID if field == "name" else CODES.get(rejection.code, "VALUE_INVALID"),
+        validation_code=CODES.get(rejection.code, NAME_INVALID if field == "name" else "VALUE_INVALID"),
     )

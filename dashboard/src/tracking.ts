@@ -183,8 +183,8 @@ export function summary(checks: Check[]): string {
 }
 
 /** The event's name, and the one it was sent under where that is another. */
-export function nameOf({ name, original, state }: Tracked): string {
-  if (name === "") return state === "rejected" ? "a whole request" : "an event";
+export function nameOf({ name, original, state, sample }: Tracked): string {
+  if (name === "") return state !== "rejected" ? "an event" : sample ? "an event without a name" : "a whole request";
   return original !== undefined && original !== name ? `${name} (sent as ${original})` : name;
 }
 

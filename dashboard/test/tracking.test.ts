@@ -19,6 +19,7 @@ test("the checks are summed up in a sentence", () => {
 test("an event is told in words, and what is not known is left out", () => {
   expect(nameOf({ ...EVENT, original: "Product Viewed" })).toBe("view_item (sent as Product Viewed)");
   expect(nameOf({ ...EVENT, name: "", state: "rejected" })).toBe("a whole request");
+  expect(nameOf({ ...EVENT, name: "", state: "rejected", sample: "{}" })).toBe("an event without a name");
   expect(whoOf({ ...EVENT, visitor: "v1", channel: "Direct", test: true })).toBe("visitor v1, Direct, a test");
   expect(whoOf(EVENT)).toBe("");
   expect(fromOf({ ...EVENT, dialect: "ga4", source: "web", key: "pk_abc" })).toBe("ga4, key pk_abc");

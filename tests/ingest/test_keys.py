@@ -101,7 +101,7 @@ async def test_a_rotated_key_works_until_its_grace_ends(database: Database) -> N
     newest = await rotate(database, new, timedelta(0))
     assert await Keyring(database).verify(new) is None
     assert await Keyring(database).verify(newest) is not None
-    with pytest.raises(Rejected, match="is no key"):
+    with pytest.raises(Rejected, match="there is none"):
         await rotate(database, "pk_nobody", timedelta(0))
 
 

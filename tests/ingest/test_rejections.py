@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from rushlight.ingest.keys import Key
-from rushlight.ingest.redacting import MAX_SAMPLE_BYTES, sample_of, shown_path, shown_reason
+from rushlight.ingest.redacting import CUT, MAX_SAMPLE_BYTES, sample_of, shown_path, shown_reason
 from rushlight.ingest.rejections import MAX_OF_A_KIND, MAX_OF_A_SHOP, MAX_SAMPLES, WHOLE, Rejections
 from rushlight.ingest.request import Rejection
 from rushlight.settings import Settings
@@ -74,6 +74,9 @@ def test_reasons_and_paths() -> None:
     """A reason keeps numbers and currencies that it quotes, and a path the names that are names."""
     assert shown_reason("'12,50' is not a decimal number") == "'12,50' is not a decimal number"
     assert shown_reason("'XXQ' is no currency, 'Jane Doe' neither") == "'XXQ' is no currency, '…' neither"
+    media_types = "send application/cloudevents+json or application/cloudevents-batch+json, not application/xml"
+    assert shown_reason(media_types) == media_types
+    assert shown_reason("not application/jane-doe-of-elm-street") == f"not {CUT}"
     assert shown_path("data.items[12].price") == "data.items[12].price"
     assert shown_path("data.4111-1111-1111-1111[0]") == "data.…[0]"
     assert "jane" not in shown_path("data.jane@customers.example[0]")

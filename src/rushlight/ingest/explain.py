@@ -7,6 +7,7 @@ import re
 from rushlight.errors import Rejected
 
 _MISPLACED = re.compile(r"Object (missing required|contains unknown) field `(.*?)`", re.DOTALL)
+_TOO_LONG = re.compile(r"Expected `str` of length <= (\d+)")
 MAX_REASON_CHARACTERS = 200
 
 
@@ -26,4 +27,6 @@ def explained(error: Exception, *, inside: str = "") -> Rejected:
             field=f"{path}.{name}" if path else name,
             code="missing" if missing else "unknown_field",
         )
+    if too_long := _TOO_LONG.match(reason):
+        reason = f"may have {too_long[1]} characters"
     return Rejected(reason[:MAX_REASON_CHARACTERS], field=path)

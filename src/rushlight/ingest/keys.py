@@ -201,7 +201,7 @@ def _rights(kind: Kind, origins: Iterable[str], limit: int | None) -> Document:
     rights: Document = {}
     if found := origins_.checked(origins):
         if kind != "public":
-            raise Rejected("belong to public keys: a secret key is for servers, which have none", field="origin")
+            raise Rejected("only public keys have origins: a secret key is for servers", field="origin")
         rights["origins"] = list(found)
     if limit is not None:
         if not 0 < limit <= MAX_LIMIT:
@@ -227,7 +227,9 @@ async def _one(database: Database, text: str) -> Document:
     except PyMongoError as error:
         raise Unavailable(f"the keys cannot be read: {in_short(error)}") from error
     if len(found) != 1:
-        reason = "names several keys: give the whole key" if found else "is no key: see `rushlight keys list`"
+        reason = (
+            "several begin so: give the whole key" if found else "there is none like this: see `rushlight keys list`"
+        )
         raise Rejected(reason, field="key")
     return found[0]
 

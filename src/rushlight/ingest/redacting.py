@@ -39,6 +39,10 @@ _BLANK = re.compile(r"[\s_.-]+")
 _FIELD = re.compile(r"[A-Za-z$_][\w$ -]{0,39}")
 _PATH = re.compile(r"[^.\[\]]+")
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{24,}")
+# Long words of ours and of curl's, which say what is wrong with a content type.
+_MEDIA_TYPES = frozenset(
+    f"application/{name}" for name in ("cloudevents+json", "cloudevents-batch+json", "x-www-form-urlencoded")
+)
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){11,}")
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _VALUE = r"[\d.,\s€$£%+-]{1,20}|[A-Za-z]{3}|[^\w\s]{1,3}|\d{4}-\d\d-\d\d[T ][\d:.]{4,15}(?:Z|[+-]\d\d:?\d\d)?"
@@ -137,4 +141,8 @@ def _name(name: str) -> str:
 
 
 def _text(value: str) -> str:
-    return _LONG_TOKEN.sub(CUT, _LONG_NUMBER.sub(CUT, redacted(value)))
+    return _LONG_TOKEN.sub(_cut, _LONG_NUMBER.sub(CUT, redacted(value)))
+
+
+def _cut(token: re.Match[str]) -> str:
+    return token[0] if token[0] in _MEDIA_TYPES else CUT

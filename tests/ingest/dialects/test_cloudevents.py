@@ -369,3 +369,10 @@ def test_no_bytes_are_our_error(body: bytes, media_type: str) -> None:
     """Whatever the bytes are, the worst that happens is Rejected."""
     with suppress(Rejected):
         read(body, SECRET, media_type)
+
+
+def test_a_text_that_is_too_long_is_told_in_words() -> None:
+    """A currency of four letters is refused with how many it may have, and no type of a program's."""
+    item = {"productId": "tea", "price": "1.00", "currency": "USDD"}
+    (rejection,) = read(cloud(data={"items": [item]})).rejected
+    assert (rejection.field, rejection.reason) == ("data.items[0].currency", "may have 3 characters")

@@ -247,6 +247,38 @@ async def test_pipelining() -> None:
         assert answers == [b"1", b"/direct/b? 2", b"plain 1", b"/direct/d? 4", b"/direct/e? 5"]
 
 
+async def test_thousands_of_requests_behind_one() -> None:
+    """Those that are answered at once are, one after another and not one within another."""
+    async with serving(CALM) as served, served.client() as client:
+        client.send(post("/direct/hold"))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await served.door.came.wait()
+        client.send(b"GET /direct/a HTTP/1.1\r\n\r\n" * 3000 + post("/direct/last"))
+        await asyncio.sleep(0.05)
+        served.door.held[0](Answer(202, b"1"))
+        assert [(await client.answer())[0] for _ in range(3002)] == [202, *[405] * 3000, 202]
+
+
+async def test_no_more_is_taken_than_can_be_begun() -> None:
+    """While requests that have come wait for their turn, none is read that would wait behind them."""
+    async with serving(CALM) as served, served.client() as client:
+        client.send(post("/direct/hold"))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await served.door.came.wait()
+        connection: Any = next(iter(served.server.server_state.connections))
+        client.send(post("/direct/hold", b"x" * 400) * 4000)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not connection.pipeline:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        waiting = len(connection.pipeline)
+        for turn in range(1, 4):
+            served.door.held[-1](Answer(202, b"1"))
+            await asyncio.sleep(0.05)
+            assert len(connection.pipeline) == waiting - turn
+        connection.transport.abort()
+
+
 async def test_continue() -> None:
     """Who asks first is told to go on, or is told at once that it is useless, and then the connection ends."""
     async with serving(CALM) as served:

@@ -57,7 +57,7 @@ class Connection(HttpToolsProtocol):
         self._since = 0.0  # when what is waited for now began to be
         self._served_any = False
         self._stalled_since: float | None = None
-        self._lingering = False
+        self._lingering = self._goes_on = False
         self._fed = b""  # what has come since the connection was at rest, until a head has been read of it
         self.host: str | None = None
 
@@ -254,15 +254,23 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
-        """A request was answered: begin the next that has come, or wait for it."""
+        """A request was answered: begin those that have come, and when there are none wait for more."""
         self.server_state.total_requests += 1
         self._served_any = True
+        if self._goes_on:  # one that began below was answered at once
+            return
+        self._goes_on = answered = True
+        try:
+            while answered and self.pipeline and not self.transport.is_closing():
+                cycle, app = self.pipeline.pop()
+                self._start_asgi_task(cycle, app)
+                answered = cycle.response_complete
+        finally:
+            self._goes_on = False
         if self.transport.is_closing():
             return
-        if self._stalled_since is None:
+        if not self.pipeline and self._stalled_since is None:
             self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
         self._rest_if_free()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:

@@ -70,11 +70,12 @@ def judge(seen: Sequence[Seen], repeats: int, turned_away: Sequence[Sample], sou
         seen: the last events that were taken. repeats: how many came again. turned_away: the last ones that were not.
         source: the shop's source of record.
     """
+    calm: Verdict = "good" if seen or turned_away else "idle"
     checks = [
         _arriving(seen),
-        _keys(turned_away),
-        _turned_away(turned_away),
-        _money_under_public_key(turned_away),
+        _keys(turned_away, calm),
+        _turned_away(turned_away, calm),
+        _money_under_public_key(turned_away, calm),
         _orders(seen, source),
         _names(seen),
         _steps(seen),
@@ -98,33 +99,31 @@ def _arriving(seen: Sequence[Seen]) -> Check:
     return Check("arriving", right, "good", f"By {_listed(ways)}.")
 
 
-def _keys(turned_away: Sequence[Sample]) -> Check:
+def _keys(turned_away: Sequence[Sample], calm: Verdict) -> Check:
     right, wrong = "The write key is known", "A write key is missing or wrong"
     strange = [sample for sample in turned_away if sample.shop == NOBODY and sample.code == "key"]
     if not strange:
-        return Check("keys", right, "good", "No request came with a key that is not known.")
-    keys = sorted({sample.key for sample in strange if sample.key})
-    said = "It was missing, or no key of Rushlight's (pk_… or sk_…)"
-    if keys:
-        said = f"It began with {', '.join(keys[:SHOWN])}"
+        return Check("keys", right, calm, "No request came with a key that is not known.")
+    keys = ", ".join(sorted({sample.key for sample in strange if sample.key})[:SHOWN])
+    said = f"It began with {keys}" if keys else "It was missing, or no key of Rushlight's (pk_… or sk_…)"
     detail = f"A request came without a valid key. {said}. See: rushlight keys list."
     return Check("keys", wrong, "bad", detail)
 
 
-def _turned_away(turned_away: Sequence[Sample]) -> Check:
+def _turned_away(turned_away: Sequence[Sample], calm: Verdict) -> Check:
     right, wrong = "Nothing is turned away", "Events are turned away"
     ours = [sample for sample in turned_away if sample.shop != NOBODY and sample.code != "money_needs_secret_key"]
     if not ours:
-        return Check("rejected", right, "good", "Nothing was refused in the last half hour.")
+        return Check("rejected", right, calm, "Nothing was refused in the last half hour.")
     kinds = Counter(f"{sample.field}: {sample.reason}".removeprefix(": ") for sample in ours)
     told = "; ".join(kind for kind, _ in kinds.most_common(SHOWN))
     return Check("rejected", wrong, "bad", f"{told}. The events themselves are in the list.")
 
 
-def _money_under_public_key(turned_away: Sequence[Sample]) -> Check:
+def _money_under_public_key(turned_away: Sequence[Sample], calm: Verdict) -> Check:
     right, wrong = "Only servers report money", "A page reports money"
     if not any(sample.code == "money_needs_secret_key" for sample in turned_away):
-        return Check("public_money", right, "good", "No page tried to report an order's money with a public key.")
+        return Check("public_money", right, calm, "No page tried to report an order's money with a public key.")
     detail = "A public key (pk_) tried to. Report orders from a server, with a secret key (sk_) that no page holds."
     return Check("public_money", wrong, "bad", detail)
 
@@ -141,7 +140,8 @@ def _orders(seen: Sequence[Seen], source: str) -> Check:
         return Check("orders", "No order arrives", "bad", detail)
     sources = Counter(each.source for each in seen if each.name == "order_created")
     if source not in sources:
-        detail = f"They come from {_listed(sources)}, but revenue counts {source}: see the setting source_of_record."
+        setting = f"{source}: in rushlight.toml, the shop's source_of_record says whose orders count"
+        detail = f"They come from {_listed(sources)}, but revenue counts {setting}."
         return Check("orders", "Orders come from a source that does not count", "bad", detail)
     counts = f"{_n(len(orders), 'order')}, {_n(len(bought), 'purchase')} by browsers"
     if not all(each.transaction_id for each in bought):

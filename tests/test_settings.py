@@ -56,6 +56,9 @@ def test_modules_from_everywhere(tmp_path: Path) -> None:
     assert Settings.load(file, {}).modules == ("shop.mail",)
     assert Settings.load(file, {"RUSHLIGHT_MODULES": "one, two.three,"}).modules == ("one", "two.three")
     assert Settings.load(file, {"RUSHLIGHT_MODULES": "one"}, modules=("flag",)).modules == ("flag",)
+    proxy = {"RUSHLIGHT_HOSTS": "a.example, b.example", "RUSHLIGHT_TRUSTED_PROXIES": "10.0.0.0/8"}
+    assert Settings.load(file, proxy).hosts == ("a.example", "b.example")
+    assert Settings.load(file, proxy).trusted_proxies == ("10.0.0.0/8",)
     assert Settings.load(file, {"RUSHLIGHT_MODULES": ""}, modules=None).modules == ("shop.mail",)
 
 

@@ -53,7 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_events_per_second: what one process takes in; beyond it views are turned away first, then carts, money last
             [default: no limit].
         key_events_per_second: what a write key without a limit of its own may send [default: no limit].
-        hosts: host names, beside loopback's, under which a proxy in front serves the board.
+        hosts: host names, beside loopback's, under which a proxy in front serves the board; in the environment
+            separated by commas.
         trusted_proxies: addresses or networks (``10.0.0.0/8``) of proxies in front, whose X-Forwarded-For is believed;
             in the environment separated by commas.
         modules: Python modules of your own (dotted names) that workers import at their start, so that your events,
@@ -169,10 +170,10 @@ def _in_words(message: str) -> str:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    scalars = {name for name in Settings.__struct_fields__ if name not in ("shops", "hosts")}
-    found = {name: environment.get(ENV_PREFIX + name.upper()) for name in scalars}
+    names = set(Settings.__struct_fields__) - {"shops"}
+    found = {name: environment.get(ENV_PREFIX + name.upper()) for name in names}
     given: dict[str, Any] = {name: value for name, value in found.items() if value}  # set but empty is not given
-    for listed in ("modules", "trusted_proxies"):
+    for listed in ("modules", "hosts", "trusted_proxies"):
         if listed in given:
             given[listed] = [name.strip() for name in given[listed].split(",") if name.strip()]
     return given

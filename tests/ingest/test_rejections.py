@@ -7,6 +7,7 @@ from typing import Any
 
 from rushlight.ingest.keys import Key
 from rushlight.ingest.redacting import CUT, MAX_SAMPLE_BYTES, sample_of, shown_path, shown_reason
+from rushlight.ingest.refusals import unknown_key
 from rushlight.ingest.rejections import MAX_OF_A_KIND, MAX_OF_A_SHOP, MAX_SAMPLES, WHOLE, Rejections
 from rushlight.ingest.request import Rejection
 from rushlight.settings import Settings
@@ -76,6 +77,8 @@ def test_reasons_and_paths() -> None:
     assert shown_reason("'XXQ' is no currency, 'Jane Doe' neither") == "'XXQ' is no currency, '…' neither"
     media_types = "send application/cloudevents+json or application/cloudevents-batch+json, not application/xml"
     assert shown_reason(media_types) == media_types
+    for text in ("", "pk_unknown"):
+        assert shown_reason(str(unknown_key(text))) == str(unknown_key(text))
     assert shown_reason("not application/jane-doe-of-elm-street") == f"not {CUT}"
     assert shown_path("data.items[12].price") == "data.items[12].price"
     assert shown_path("data.4111-1111-1111-1111[0]") == "data.…[0]"

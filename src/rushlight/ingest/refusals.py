@@ -44,10 +44,10 @@ def unusable(error: Rejected) -> Refused:
 
 def unknown_key(text: str) -> Refused:
     """No key, or none of ours."""
-    reason = "send a write key as Authorization: Bearer KEY, as the user name of Basic, or as X-Write-Key"
+    missing = "no write key: send it as Bearer KEY, as the user name of Basic, as X-Write-Key, writeKey or api_secret"
     return Refused(
         401,
-        "this write key is not known" if text else reason,
+        "this write key is not known: see `rushlight keys list`" if text else missing,
         code="key",
         headers=[(b"www-authenticate", b'Bearer realm="rushlight"')],
     )

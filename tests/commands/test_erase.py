@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -331,3 +332,14 @@ async def test_wrong_usage(database: Database, settings: Settings, capsys: pytes
             await erase(settings, customer=customer, yes=True, listed=listed, shop="default", as_json=False)
     await erase(settings, customer=None, yes=False, listed=True, shop="default", as_json=False)
     assert capsys.readouterr().out == "Nobody was erased.\n"
+
+
+async def test_nobody_to_ask(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nobody answers, nothing is erased, and how to go on is said."""
+    for answer in ("", "n\n"):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+        with pytest.raises(click.ClickException, match="nothing was erased: answer y, or give --yes"):
+            await erase(settings, customer="1042", yes=False, listed=False, shop="default", as_json=False)
+        assert "cannot be undone" in capsys.readouterr().err

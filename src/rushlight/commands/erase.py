@@ -45,7 +45,7 @@ async def erase(
     if not customer:
         raise click.UsageError("--customer must name somebody")
     if not yes:
-        click.confirm(f"Erase {plain(customer)} of the shop {shop}? This cannot be undone", abort=True, err=True)
+        _confirm(f"Erase {plain(customer)} of the shop {shop}? This cannot be undone")
     async with opened(settings, role="erase", reads=True) as session:
         database, partitions = session.database, session.settings.partitions
         erasure = await Erasure.begin(database, partitions, shop, customer, by=somebody())
@@ -59,6 +59,16 @@ async def erase(
     if trouble:
         click.echo(trouble, err=True)
     return NOT_WELL if trouble else 0
+
+
+def _confirm(question: str) -> None:
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:  # nobody is there to answer
+        click.echo(err=True)
+        agreed = False
+    if not agreed:
+        raise click.ClickException("nothing was erased: answer y, or give --yes")
 
 
 async def _on_its_way(session: Session, erasure: Erasure) -> str:

@@ -97,7 +97,10 @@ class Web:
         if name != INGEST and not self._is_addressed(scope):
             await _refuse(scope, send, 421, "this host name is not served here; add it to the setting `hosts`")
             return
-        if name == "board" and scope["type"] == "http" and scope["method"] == "POST":
+        if scope["type"] == "websocket" and name != "socket":
+            await _refuse(scope, send, 404, "no WebSocket is spoken here")
+            return
+        if name == "board" and scope["method"] == "POST":
             await _refuse(scope, send, 404, NO_DOOR)
             return
         app = self._apps.get(name)

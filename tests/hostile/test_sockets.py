@@ -7,11 +7,15 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import pytest
 
+from rushlight import web
 from rushlight.ingest.keys import create
+from rushlight.orders import app as orders
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 from tests.conftest import Launch
@@ -190,6 +194,23 @@ async def test_others_are_served_all_the_while(settings: Settings, launch: Launc
             await _served(session, url, target.key)
     finally:
         await database.close()
+
+
+@pytest.mark.parametrize("path", ["/events", "/v1/t", "/v1/projects/x/settings", "/metrics", "/api/v1/summary", "/"])
+async def test_a_web_socket_to_anything_but_the_boards(path: str, tmp_path: Path) -> None:
+    """It is closed before it is open, by every application, which is no mistake of ours."""
+    scope = {"type": "websocket", "path": path, "headers": [(b"host", b"127.0.0.1")], "query_string": b""}
+    for build in (web.build, orders.build):
+        sent: list[dict[str, object]] = []
+
+        async def receive() -> dict[str, object]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: object) -> None:
+            sent.append(dict(message))  # type: ignore[call-overload]  # noqa: B023 - awaited in the same round
+
+        await build(Settings(data=str(tmp_path)))(scope, receive, send)
+        assert [message["type"] for message in sent] == ["websocket.close"]
 
 
 async def _served(session: aiohttp.ClientSession, url: str, key: str) -> None:

@@ -70,6 +70,8 @@ class OrdersApp:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             await self._requests.serve(_part(scope["path"]), self._serve, scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
 
     async def start(self) -> None:
         """Connect.

@@ -121,6 +121,22 @@ async def test_concurrent_calls_share_a_commit(tmp_path: Path) -> None:
     await log.close()
 
 
+def test_a_caller_who_cannot_be_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever one caller's answer ends in, whoever tells goes on to the next; it is told once."""
+    told: list[Unavailable | None] = []
+
+    def fail(error: Unavailable | None) -> None:
+        told.append(error)
+        raise RecursionError
+
+    call = Call([], 0, VIEW, 1, 0)
+    call.then(fail)
+    call.answer()
+    call.answer()
+    assert told == [None]
+    assert "could not be told" in caplog.text
+
+
 async def test_counts_outlive_the_segments(tmp_path: Path) -> None:
     """Settled segments go, and what was acknowledged stays known, also after a restart."""
     log = WriteAheadLog.create(tmp_path, "db", cap_bytes=CAP_BYTES)

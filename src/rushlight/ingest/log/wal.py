@@ -86,7 +86,10 @@ class Call:
         if self._future is not None and not self._future.done():
             self._settle(self._future)
         if self._then is not None:
-            self._then(error)
+            try:
+                self._then(error)
+            except Exception:  # those who are told after this one are told nevertheless
+                logger.exception("a caller could not be told")
 
     def _settle(self, future: asyncio.Future[None]) -> None:
         if self.error is None:

@@ -44,7 +44,7 @@ def unusable(error: Rejected) -> Refused:
 
 def unknown_key(text: str) -> Refused:
     """No key, or none of ours."""
-    missing = "no write key: send it as Bearer KEY, as the user name of Basic, as X-Write-Key, writeKey or api_secret"
+    missing = "no write key: send it as Bearer KEY, X-Write-Key or the user name of Basic, or as writeKey or api_secret"
     return Refused(
         401,
         "this write key is not known: see `rushlight keys list`" if text else missing,

@@ -75,6 +75,8 @@ def test_payloads() -> None:
     assert payload == before
     plain = {"searchTerm": "tea"}
     assert clean(plain) is plain
+    named = {"name": "Account of joe@x.example"}
+    assert (clean(named), clean(named, of_page=True)) == (named, {"name": "Account of :email"})
 
 
 def test_texts() -> None:

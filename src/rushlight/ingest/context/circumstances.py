@@ -80,7 +80,7 @@ class Circumstances:
         for each in sealed:
             each.context = context
             if each.name not in MONEY_EVENTS:
-                each.payload = clean(each.payload)
+                each.payload = clean(each.payload, of_page=each.name in PAGE_EVENTS)
         if denied:
             return _forgotten(sealed)
         event.personal = report.personal

@@ -135,13 +135,19 @@ def _is_random(run: str) -> bool:
     return bool(_HEX.fullmatch(run)) or digits >= 3 or len(run) >= 24
 
 
-def clean(payload: dict[str, Any]) -> dict[str, Any]:
-    """A payload whose URL fields say no more than the context does; the same object when there is nothing to do."""
+def clean(payload: dict[str, Any], *, of_page: bool = False) -> dict[str, Any]:
+    """A payload whose URL fields say no more than the context does; the same object when there is nothing to do.
+
+    Args:
+        of_page: whether ``name`` is a page's, and so another word for its title.
+    """
     changed: dict[str, Any] = {}
     for name, value in payload.items():
         if isinstance(value, str):
             if (plain := _plain(name)) in _TEXT_FIELDS:
                 changed[name] = _cleaned(plain, value)
+            elif of_page and name == "name":
+                changed[name] = _cleaned("title", value)
         elif isinstance(value, dict) and name.lower() in _NESTED:
             changed[name] = clean(value)
     if not changed:

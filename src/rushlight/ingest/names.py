@@ -18,7 +18,7 @@ from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.events.event import event_type
 from rushlight.events.money import digits
 from rushlight.events.pricing import positive
-from rushlight.ingest.requests import camel
+from rushlight.ingest.shapes import camel
 
 Properties = Mapping[str, Any]
 

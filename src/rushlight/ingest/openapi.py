@@ -18,7 +18,7 @@ from rushlight.ingest.ga4_limits import Message
 from rushlight.ingest.http import DIALECTS
 from rushlight.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS
 from rushlight.ingest.request import Rejection
-from rushlight.ingest.requests import shape_of
+from rushlight.ingest.shapes import shape_of
 
 REF = "#/components/schemas/{name}"
 TAG = "ingest"

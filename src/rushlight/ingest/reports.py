@@ -25,7 +25,7 @@ from rushlight.ingest.keys import Key
 from rushlight.ingest.limits import check_payload, check_text
 from rushlight.ingest.repeats import Again
 from rushlight.ingest.request import Decoded, Hint, Rejection, Report
-from rushlight.ingest.requests import Shape, camel, key_of, read, shape_of
+from rushlight.ingest.shapes import Shape, camel, key_of, read, shape_of
 
 PUBLIC_SOURCE = "web"
 TRUSTED_SOURCE = "api"

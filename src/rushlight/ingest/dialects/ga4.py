@@ -22,7 +22,7 @@ from rushlight.ingest.ga4_payload import NAMES, Params, behaviour, in_ga4, order
 from rushlight.ingest.lenient import check_size, check_syntax, split_member
 from rushlight.ingest.names import MONEY_OF, event_name, identifier
 from rushlight.ingest.request import Answer, Decoded, Given, Rejection, Report, Request
-from rushlight.ingest.requests import shape_of
+from rushlight.ingest.shapes import shape_of
 
 BACKDATED = timedelta(hours=72)
 STRICT = "ENFORCE_RECOMMENDATIONS"

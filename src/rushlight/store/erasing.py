@@ -192,7 +192,8 @@ class Erasure:
         words = {*self._ids, *self._person.visitors, *(v for v in values if isinstance(v, str))}
         words = {word for word in words if len(word) >= TELLING_CHARACTERS}
         samples = self._database.rejected
-        found = [d["_id"] async for d in samples.find({}) if any(word in str(d) for word in words)]
+        own = samples.find({"shop": {"$in": [self._shop, "", None]}})  # or of nobody whose shop is known
+        found = [d["_id"] async for d in own if any(word in str(d) for word in words)]
         if found:
             self.done.samples += (await samples.delete_many({"_id": {"$in": found}})).deleted_count
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import selectors
@@ -33,6 +34,7 @@ COMMAND_SECONDS = 180.0
 READY_SECONDS = 120.0
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.05
+MAKES_OWN = frozenset({"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS"})
 DONE_ALREADY = re.compile(r"(git clone|cd)\b")
 RUNS_THIS = re.compile(r"make test\b")
 SERVES = re.compile(r"make demo\b|rushlight up\b|rushlight demo\b(?!.*--exit)")
@@ -173,7 +175,8 @@ class Service:
 
     def stop(self) -> None:
         """Sends Ctrl-C to all of it and waits; raises PageError on a bad end or a process left behind."""
-        os.killpg(self.process.pid, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGINT)
         try:
             code = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -208,7 +211,8 @@ def execute(page: str, folder: Path) -> int:
     port = free_ports(2)
     folder = checkout(folder)
     environment = {
-        **os.environ,
+        # What this run's own `make` was told is nothing to the page's.
+        **{name: value for name, value in os.environ.items() if name not in MAKES_OWN},
         "HOME": str(folder.parent),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "RUSHLIGHT_PORT": str(port),

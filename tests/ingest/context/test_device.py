@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rushlight.ingest.context import device
 from rushlight.ingest.context.bots import is_bot
 from rushlight.ingest.context.device import UNKNOWN, device_of, hinted
 
@@ -100,3 +101,16 @@ def test_nothing_breaks_it(text: str) -> None:
     """Any text is somebody's user agent."""
     device_of(text, text)
     is_bot(text, scripts=True)
+
+
+def test_thousands_of_user_agents_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one request with ever new ones only some are looked at; the others are unknown, and for this once only."""
+    device.examined.cache_clear()
+    monkeypatch.setattr(device, "STRANGERS_PER_SECOND", 3)
+    monkeypatch.setattr(device, "_patience", device._Patience())
+    agents = [f"Mozilla/5.0 (Windows NT 10.0) {WEBKIT} Chrome/{number}.0 Safari/1" for number in range(2500)]
+    looked_at = [each for each in map(device_of, agents) if each != UNKNOWN]
+    assert 3 <= len(looked_at) < 2500
+    assert device_of(agents[0]).browser == "Chrome"
+    monkeypatch.setattr(device, "_patience", device._Patience())
+    assert device_of(agents[-1]).browser == "Chrome"

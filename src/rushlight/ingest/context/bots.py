@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from rushlight.ingest.context.device import MAX_CHARACTERS, parsed
+from rushlight.ingest.context.device import MAX_CHARACTERS, TooManyStrangers, examined
 
 # Words that machines put into their names and people's browsers do not, or where somebody can complain about them.
 _MACHINE = re.compile(
@@ -41,11 +41,14 @@ def is_bot(user_agent: str | None, *, scripts: bool = False) -> bool:
     """
     if not user_agent:
         return False
-    return _is_bot(user_agent[:MAX_CHARACTERS], scripts)
+    try:
+        return _is_bot(user_agent[:MAX_CHARACTERS], scripts)
+    except TooManyStrangers:
+        return False
 
 
 @lru_cache(maxsize=8192)
 def _is_bot(user_agent: str, scripts: bool) -> bool:
     if is_script(user_agent):
         return scripts
-    return parsed(user_agent).spider or bool(_MACHINE.search(_TELEPHONES.sub("", user_agent)))
+    return examined(user_agent).spider or bool(_MACHINE.search(_TELEPHONES.sub("", user_agent)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -11,6 +12,7 @@ Kind = Literal["desktop", "mobile", "tablet", "tv", "console", "other"]
 
 MAX_CHARACTERS = 512
 MAX_FAMILY_CHARACTERS = 64
+STRANGERS_PER_SECOND = 300
 _TV = re.compile(
     r"smart-?tv|hbbtv|apple ?tv|google ?tv|android ?tv|crkey|\broku|\baft[a-z]{1,4}\b|bravia|web0s|netcast|viera|vidaa"
     r"|philipstv|\btv safari|tizen.*\btv\b",
@@ -68,11 +70,47 @@ def hinted(found: Device, headers: Mapping[str, str]) -> Device:
     return found
 
 
-@lru_cache(maxsize=8192)
 def parsed(user_agent: str) -> Device:
-    """What a user agent says of itself."""
+    """What a user agent says of itself; nothing while too many are asked about that were not seen before."""
+    try:
+        return examined(user_agent)
+    except TooManyStrangers:
+        return UNKNOWN
+
+
+class TooManyStrangers(Exception):
+    """Looking at one more user agent would take time from those who wait."""
+
+
+class _Patience:
+    """How many user agents may still be looked at: each takes a quarter of a millisecond, and a batch has 2,500."""
+
+    def __init__(self) -> None:
+        self._left = float(STRANGERS_PER_SECOND)
+        self._at = time.monotonic()
+
+    def spend(self) -> None:
+        at = time.monotonic()
+        self._left = min(STRANGERS_PER_SECOND, self._left + (at - self._at) * STRANGERS_PER_SECOND)
+        self._at = at
+        if self._left < 1:
+            raise TooManyStrangers
+        self._left -= 1
+
+
+_patience = _Patience()
+
+
+@lru_cache(maxsize=8192)
+def examined(user_agent: str) -> Device:
+    """The same.
+
+    Raises:
+        TooManyStrangers: it was not seen before, and too many such were within this second.
+    """
     import ua_parser  # its rules are large, and most commands need none of them
 
+    _patience.spend()
     result = ua_parser.parse(user_agent)
     browser = result.user_agent.family if result.user_agent else None
     system = result.os.family if result.os else None

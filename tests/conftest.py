@@ -180,6 +180,11 @@ def kept_settings(_plain: Settings, _mongo: pymongo.MongoClient[dict[str, Any]])
     return msgspec.structs.replace(_plain, database=database.name)
 
 
+def elsewhere(settings: Settings, **changes: Any) -> Settings:
+    """The same with servers that nobody empties between tests: on a database of its own."""
+    return msgspec.structs.replace(settings, database=f"test_{uuid.uuid4().hex[:12]}", **changes)
+
+
 def _end_transactions(mongo: pymongo.MongoClient[dict[str, Any]]) -> None:
     """End those that somebody who was killed has left open: they hold up others until the server ends them."""
     mongo.admin.command("killAllSessions", [])

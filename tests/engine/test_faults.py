@@ -20,6 +20,7 @@ from rushlight.bus.appender import Appender
 from rushlight.local.instance import Instance
 from rushlight.settings import Settings
 from rushlight.store.database import Database
+from tests.conftest import elsewhere
 from tests.engine.audit import audit, eventually, settled
 from tests.engine.conftest import working
 from tests.engine.failing import failing
@@ -162,7 +163,7 @@ async def test_frozen_redis(own_valkey: Instance, database: Database, brisk: Set
 @pytest_asyncio.fixture
 async def fragile(failing_url: str, brisk: Settings) -> AsyncIterator[tuple[Database, Settings]]:
     """A database on the MongoDB that fails on demand, and settings for workers there."""
-    settings = msgspec.structs.replace(brisk, mongo_url=failing_url)
+    settings = elsewhere(brisk, mongo_url=failing_url)
     opened = await Database.connect(settings, role="test")
     yield opened, settings
     await opened.client.drop_database(opened.name)

@@ -20,6 +20,7 @@ from rushlight.settings import Settings
 from rushlight.store.database import Database
 from rushlight.store.parking import Requests
 from rushlight.store.recount import verify
+from tests.conftest import elsewhere
 from tests.engine.aside import asked, columns, counts, of_origin, old_code, parked, right, wish
 from tests.engine.audit import audit, eventually, settled
 from tests.engine.conftest import working
@@ -403,7 +404,7 @@ async def test_what_mongodb_refuses(database: Database, appender: Appender, bris
 
 async def test_a_mongodb_that_stumbles(brisk: Settings, appender: Appender, failing_url: str) -> None:
     """Refusals, closed connections and lost replies in mid-retry: late, and right."""
-    settings = msgspec.structs.replace(brisk, mongo_url=failing_url)
+    settings = elsewhere(brisk, mongo_url=failing_url)
     database = await Database.connect(settings, role="test")
     shop = Shop(database, appender, seed=48)
     events = [shop.seen(f"v-{n % 9}", name="view_item") for n in range(1500)]

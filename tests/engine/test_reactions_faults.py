@@ -16,6 +16,7 @@ from rushlight.bus.appender import Appender
 from rushlight.engine.subscription import Subscription
 from rushlight.settings import Settings
 from rushlight.store.database import Database
+from tests.conftest import elsewhere
 from tests.engine import calls
 from tests.engine.audit import eventually, settled
 from tests.engine.conftest import working
@@ -191,7 +192,7 @@ async def test_a_mongodb_that_stumbles(
 ) -> None:
     """Commands fail at random, by closed connections, refusals and lost replies: every event is handled, in order."""
     monkeypatch.setattr(Subscription, "declared", {})
-    fragile = msgspec.structs.replace(brisk, mongo_url=failing_url)
+    fragile = elsewhere(brisk, mongo_url=failing_url)
     database = await Database.connect(fragile, role="test")
     chance = random.Random(55)
     shop = Shop(database, appender, seed=55)

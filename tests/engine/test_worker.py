@@ -21,6 +21,7 @@ from rushlight.events.ids import partition_of
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 from rushlight.store.outbox import Outbox
+from tests.conftest import elsewhere
 from tests.engine.audit import audit, eventually, settled
 from tests.engine.conftest import working
 from tests.engine.shop import Shop
@@ -64,7 +65,7 @@ async def test_a_hundred_without_redis(database: Database, brisk: Settings) -> N
 
 async def test_orders_in_a_mongodb_of_their_own(appender: Appender, brisk: Settings, failing_url: str) -> None:
     """Outboxes are read and cleared where the orders live; journal and figures stand in the other one."""
-    apart = msgspec.structs.replace(brisk, orders_mongo_url=failing_url)
+    apart = elsewhere(brisk, orders_mongo_url=failing_url)
     database = await Database.connect(apart, role="test")
     shop = Shop(database, appender, seed=2, loss=0.3)
     async with working(apart):

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
-import msgspec
 import pytest
 from pymongo.errors import PyMongoError
 
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 from rushlight.store.recount import verify
+from tests.conftest import elsewhere
 from tests.engine.audit import eventually
 from tests.engine.conftest import working
 from tests.engine.replicas import Replicas, replicas
@@ -37,7 +37,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
 @pytest.fixture
 def here(three: Replicas, settings: Settings) -> Settings:
     """Settings on the three."""
-    return msgspec.structs.replace(settings, mongo_url=three.url, lease_ttl_seconds=2.0)
+    return elsewhere(settings, mongo_url=three.url, lease_ttl_seconds=2.0)
 
 
 async def answered(ask: Callable[[], Awaitable[Reply]]) -> Reply:

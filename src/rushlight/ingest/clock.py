@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST_YEAR = 1990
+# A time beyond these is no time.
+FIRST_YEAR, LAST_YEAR = 1990, 9000
 # Seconds of the year 5138 and milliseconds of 1973: a smaller number is seconds.
 MILLISECONDS_FROM = 100_000_000_000
 

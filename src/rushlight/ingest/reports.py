@@ -18,6 +18,7 @@ from rushlight.events.catalogue import MONEY_EVENTS, Id, OrderCreated
 from rushlight.events.envelope import Envelope, millisecond
 from rushlight.events.event import Event
 from rushlight.events.ids import KeyClass, event_id, money_id
+from rushlight.ingest.clock import FIRST_YEAR, LAST_YEAR
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.explain import explained
 from rushlight.ingest.identity import trusted_money_id
@@ -31,7 +32,6 @@ PUBLIC_SOURCE = "web"
 TRUSTED_SOURCE = "api"
 EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
 MAX_ID_CHARACTERS = 256
-FIRST_YEAR, LAST_YEAR = 1990, 9000
 
 
 class _Who(msgspec.Struct, rename="camel", gc=False):

@@ -9,13 +9,12 @@ from typing import NamedTuple
 import msgspec
 
 from rushlight.events.catalogue import MONEY_EVENTS
-from rushlight.ingest.clock import FIRST_YEAR
+from rushlight.ingest.clock import FIRST_YEAR, LAST_YEAR
 from rushlight.ingest.limits import MAX_EVENT_BYTES, MAX_EVENTS
 from rushlight.ingest.names import MAX_ID_CHARACTERS
 from rushlight.ingest.repeats import Again, Content
 from rushlight.ingest.request import Rejection, Report
 
-LAST_YEAR = 9000
 MAX_CONTENTS = 8192
 MAX_CONTENT_BYTES = 2048
 MAX_SEEN = 65_536

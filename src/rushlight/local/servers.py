@@ -23,6 +23,11 @@ TRANSACTION_LIFETIME_SECONDS = 5
 VALKEY_CLIENTS = 2000
 BROKEN_AOF = re.compile(r"Bad file format reading the append only|Unexpected end of file reading the append only")
 
+# Events have random ids and visitors come at random: each write falls on another page. By default a page is written as
+# soon as 5 % of the cache (2.5 % for updates) wait for that, which for a small cache means again and again, for every
+# few events; a commit is on disk by its journal, and pages can gather changes until the next checkpoint.
+_DIRTY = "eviction_dirty_target=50,eviction_dirty_trigger=70,eviction_updates_target=30,eviction_updates_trigger=50"
+
 _MONGOD_QUIET = (
     *("--quiet", "--noscripting", "--enableFreeMonitoring", "off", "--networkMessageCompressors", "disabled"),
     *("--setParameter", "diagnosticDataCollectionEnabled=false"),
@@ -30,7 +35,7 @@ _MONGOD_QUIET = (
     *("--setParameter", "enableFlowControl=false"),
     # A commit that waits for the journal flushes it at once; this is only how often idle time is interrupted.
     *("--journalCommitInterval", "500"),
-    *("--wiredTigerEngineConfigString", "eviction=(threads_min=1,threads_max=4),log=(prealloc=false)"),
+    *("--wiredTigerEngineConfigString", f"eviction=(threads_min=1,threads_max=4),{_DIRTY},log=(prealloc=false)"),
 )
 
 

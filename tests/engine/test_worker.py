@@ -350,5 +350,7 @@ def test_chunks() -> None:
     chunks = [arrived[chunk] for chunk in module._chunks(arrived)]
     assert [arrival for chunk in chunks for arrival in chunk] == arrived
     assert [len(chunk) for chunk in chunks] == [1, 1, 1, 1, module.MAX_BATCH_EVENTS, 5]
+    views, orders = ([("", bytes(module.LARGE_EVENT_BYTES + more))] * 400 for more in (0, 1))
+    assert len(list(module._chunks(views))) == 1 < len(list(module._chunks(orders)))
     assert list(module._chunks([])) == []
     assert Outbox.entries({}) == []

@@ -39,9 +39,11 @@ log = logging.getLogger(__name__)
 MAX_BATCH_EVENTS = 1000
 # A page that does not come in time is asked for in smaller pieces: large events over a slow link.
 MIN_PAGE_EVENTS = 10
-# Large orders touch many products: a transaction has to fit, several times over, what MongoDB keeps of uncommitted
-# changes in its cache (20 % of 256 MB on the embedded server), or they push each other out.
-MAX_BATCH_BYTES = 256 * 1024
+# A transaction has to fit, several times over, what MongoDB keeps of uncommitted changes in its cache, or they push
+# each other out. A large event is an order of many products, each with a document to be changed: it weighs more.
+MAX_BATCH_BYTES = 1 << 20
+LARGE_EVENT_BYTES = 2048
+LARGE_EVENT_WEIGHT = 4
 # Commits of one partition keep at least this distance, and more when much came at once: a busy stream then makes larger
 # batches, in which more events meet in the same documents, not more of them.
 COMMIT_INTERVAL_SECONDS = 0.08
@@ -366,10 +368,11 @@ def _chunks(arrived: Sequence[Arrival]) -> Iterator[slice]:
     """Where to cut, so that no batch grows too large; every chunk has at least one arrival."""
     start, size = 0, 0
     for index, (_, data) in enumerate(arrived):
-        if index > start and (index - start == MAX_BATCH_EVENTS or size + len(data) > MAX_BATCH_BYTES):
+        weight = len(data) if len(data) <= LARGE_EVENT_BYTES else LARGE_EVENT_WEIGHT * len(data)
+        if index > start and (index - start == MAX_BATCH_EVENTS or size + weight > MAX_BATCH_BYTES):
             yield slice(start, index)
             start, size = index, 0
-        size += len(data)
+        size += weight
     if arrived:
         yield slice(start, len(arrived))
 

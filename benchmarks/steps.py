@@ -35,9 +35,8 @@ from rushlight.ingest.log.segment import Entry
 from rushlight.ingest.log.sender import Outgoing, Sender
 from rushlight.ingest.log.wal import WriteAheadLog
 from rushlight.ingest.refusals import complete
-from rushlight.ingest.repeats import Again
 from rushlight.ingest.reports import seal_all
-from rushlight.ingest.request import Decoded, Rejection, Report, Request
+from rushlight.ingest.request import Decoded, Rejection, Report, Request, Typed
 from rushlight.local.instance import Instance
 from rushlight.serving.connection import connections
 from rushlight.store.database import Database
@@ -252,7 +251,7 @@ def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def _time_ids(context: _Context, clock: _Clock, reports: Sequence[Report | Again], decoded: Sequence[Decoded]) -> None:
+def _time_ids(context: _Context, clock: _Clock, reports: Sequence[Report | Typed], decoded: Sequence[Decoded]) -> None:
     partitions = 8
     envelopes = [envelope for each in decoded for envelope in each.envelopes]
     with clock.step("ids"):

@@ -28,8 +28,7 @@ from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring
 from rushlight.ingest.limits import MAX_BODY_BYTES, inflate
 from rushlight.ingest.rejections import Rejections
-from rushlight.ingest.repeats import Again
-from rushlight.ingest.request import Rejection, Report, Request
+from rushlight.ingest.request import Rejection, Report, Request, Typed
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 from rushlight.store.journal import to_document, to_envelope, to_raw
@@ -260,7 +259,7 @@ class Fuzzers:
             except Rejected as refused:
                 told = refused.reason
             else:
-                told = "read" if all(isinstance(item, Report | Again | Rejection) for item in items) else ""
+                told = "read" if all(isinstance(item, Report | Typed | Rejection) for item in items) else ""
             assert told
 
         return one

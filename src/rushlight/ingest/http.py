@@ -34,9 +34,8 @@ from rushlight.ingest.refusals import (
     unusable,
 )
 from rushlight.ingest.rejections import WHOLE, Rejections
-from rushlight.ingest.repeats import Again
 from rushlight.ingest.reports import seal_all, source_of
-from rushlight.ingest.request import Answer, Decoded, Dialect, Rejection, Report, Request
+from rushlight.ingest.request import Answer, Decoded, Dialect, Rejection, Report, Request, Typed
 from rushlight.ingest.segment_context import for_sdks
 from rushlight.ingest.segment_settings import SETTINGS, serve_settings
 
@@ -290,7 +289,7 @@ def _name(path: str) -> str:
     return dialect.name if dialect else ""
 
 
-def _priority(items: Sequence[Report | Again | Rejection]) -> int:
+def _priority(items: Sequence[Report | Typed | Rejection]) -> int:
     """The highest of what a request holds; what is nothing is a view."""
     names = {item.name for item in items if not isinstance(item, Rejection)}
     return max([priority_of(name) for name in names], default=VIEW)

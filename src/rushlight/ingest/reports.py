@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -24,8 +24,7 @@ from rushlight.ingest.explain import explained
 from rushlight.ingest.identity import trusted_money_id
 from rushlight.ingest.keys import Key
 from rushlight.ingest.limits import check_payload, check_text
-from rushlight.ingest.repeats import Again
-from rushlight.ingest.request import Decoded, Hint, Rejection, Report
+from rushlight.ingest.request import Decoded, Hint, Rejection, Report, Typed
 from rushlight.ingest.shapes import Shape, camel, key_of, read, shape_of
 
 PUBLIC_SOURCE = "web"
@@ -51,7 +50,7 @@ def source_of(key: Key) -> str:
 
 
 def seal_all(
-    items: Sequence[Report | Again | Rejection], key: Key, received_at: datetime, circumstances: Circumstances
+    items: Sequence[Report | Typed | Rejection], key: Key, received_at: datetime, circumstances: Circumstances
 ) -> Decoded:
     """The events of a request: good ones are kept, whatever their neighbours are like."""
     envelopes: list[Envelope] = []
@@ -62,8 +61,8 @@ def seal_all(
             rejected.append(item)
             continue
         try:
-            if isinstance(item, Again):
-                envelopes.append(_again(item, key, received_at, circumstances))
+            if isinstance(item, Typed):
+                envelopes.append(circumstances.surround(item.said, _typed(item, key, received_at)))
                 continue
             envelopes += circumstances.put(item, seal(item, key, received_at))
         except Rejected as error:
@@ -74,17 +73,45 @@ def seal_all(
     return Decoded(envelopes, len(items) - len(rejected), rejected, tuple(hints))
 
 
-def _again(again: Again, key: Key, received_at: datetime, circumstances: Circumstances) -> Envelope:
-    """The event of a report whose content came before; it is behaviour, of which each report makes one."""
-    at = received_at if again.occurred_at is None else millisecond(again.occurred_at)
-    manner = circumstances.manner(at)
-    mould = again.content.mould(manner)
-    if mould is not None:
-        return mould.cast(again, at, received_at)
-    report = again.content.report(again)
-    (event,) = circumstances.put(report, seal(report, key, received_at))
-    again.content.learn(manner, again, event, _class_of(key))
-    return event
+def _typed(item: Typed, key: Key, received_at: datetime) -> Envelope:
+    return _of_visitor(
+        item.event,
+        item,
+        key,
+        received_at,
+        occurred_at=received_at if item.occurred_at is None else millisecond(item.occurred_at),
+        customer_id=item.customer_id,
+    )
+
+
+def _of_visitor(
+    event: Event,
+    item: Report | Typed,
+    key: Key,
+    received_at: datetime,
+    *,
+    occurred_at: datetime,
+    customer_id: str | None,
+) -> Envelope:
+    """The envelope of what a visitor did. Its payload is the typed event as long as nobody has to look inside."""
+    visitor_id = event.aggregate_id
+    return Envelope(
+        id=event_id(key.shop, _class_of(key), item.sender, item.message_id),
+        name=event.event_name,
+        aggregate_id=visitor_id,
+        payload=cast("Any", event),
+        occurred_at=occurred_at,
+        received_at=received_at,
+        shop=key.shop,
+        source=source_of(key),
+        origin="",
+        schema=event.schema,
+        visitor_id=visitor_id,
+        customer_id=customer_id,
+        correlation_id=item.correlation_id,
+        causation_id=item.causation_id,
+        trace=item.trace,
+    )
 
 
 def seal(report: Report, key: Key, received_at: datetime) -> list[Envelope]:
@@ -128,18 +155,8 @@ def _money(event: Event, report: Report, key: Key, received_at: datetime) -> lis
 
 def _behaviour(event: Event, customer_id: str | None, report: Report, key: Key, received_at: datetime) -> Envelope:
     check_text(customer_id, "data.customerId")
-    return event.seal(
-        id=_message_id(report, key),
-        shop=key.shop,
-        source=source_of(key),
-        origin="",
-        occurred_at=_occurred(report, received_at),
-        received_at=received_at,
-        customer_id=customer_id,
-        correlation_id=report.correlation_id,
-        causation_id=report.causation_id,
-        trace=report.trace,
-    )
+    occurred_at = _occurred(report, received_at)
+    return _of_visitor(event, report, key, received_at, occurred_at=occurred_at, customer_id=customer_id)
 
 
 def _custom(report: Report, key: Key, received_at: datetime) -> Envelope:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 
 from rushlight.errors import Rejected
+from rushlight.events.catalogue import Behaviour
 from rushlight.events.envelope import Envelope
-
-if TYPE_CHECKING:
-    from rushlight.ingest.repeats import Again
 
 
 class Request(msgspec.Struct, kw_only=True, gc=False):
@@ -94,6 +92,44 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     hint: str | None = None
 
 
+class Said:
+    """What senders say of circumstances in the same words again and again.
+
+    Attributes:
+        given: what that is. title: of the page. contexts: the JSON of the contexts that were made of it, by manner.
+    """
+
+    __slots__ = ("contexts", "given", "title")
+
+    def __init__(self, given: Given, title: str | None = None) -> None:
+        self.given = given
+        self.title = title
+        self.contexts: dict[Hashable, msgspec.Raw] = {}
+
+
+class Typed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a visitor did, read straight into the catalogue's type: checked, and clean of what may not be kept.
+
+    Ids are printable and have 1 to 256 characters; the other attributes are those of a `Report`.
+    """
+
+    causation_id: ClassVar[None] = None
+    trace: ClassVar[None] = None
+
+    event: Behaviour
+    sender: str
+    message_id: str
+    customer_id: str | None
+    occurred_at: datetime | None
+    correlation_id: str | None = None
+    said: Said
+
+    @property
+    def name(self) -> str:
+        """The event's name."""
+        return self.event.event_name
+
+
 class Hint(msgspec.Struct, frozen=True):
     """What the sender of an event that was taken should know of it."""
 
@@ -144,7 +180,7 @@ class Dialect(Protocol):
     def key_in(self, request: Request, /) -> str:
         """The write key where only this dialect puts it (body, query), or an empty text."""
 
-    def decode(self, request: Request, /) -> Sequence[Report | Again | Rejection]:
+    def decode(self, request: Request, /) -> Sequence[Report | Typed | Rejection]:
         """The request's events in their order; one that cannot be read costs only itself.
 
         Raises:

@@ -11,7 +11,7 @@ import pytest
 
 from rushlight.events.catalogue import ViewItem
 from rushlight.events.context import Context
-from rushlight.events.envelope import Envelope, encode
+from rushlight.events.envelope import Envelope, decode, encode
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.keys import Key
@@ -45,9 +45,10 @@ def sealed(
     circumstances = Circumstances(request, dialect, key, surroundings or Surroundings())
     decoded = seal_all(reports, key, RECEIVED, circumstances)
     assert decoded.rejected == []
-    for envelope in decoded.envelopes:
+    envelopes = [decode(encode(each)) for each in decoded.envelopes]
+    for envelope in envelopes:
         msgspec.convert(envelope.context, Context, strict=True)
-    return decoded.envelopes
+    return envelopes
 
 
 def report(name: str = "view_item", given: Given = NOTHING, **data: Any) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -21,12 +21,13 @@ from rushlight.ingest.context.pages import clean, page_of
 from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.context.text import short
 from rushlight.ingest.keys import Key
-from rushlight.ingest.request import NOTHING, Given, Report, Request
+from rushlight.ingest.request import NOTHING, Given, Report, Request, Said
 from rushlight.store.unlinking import PURCHASES
 
 MAX_LOCALE_CHARACTERS = 35
 MAX_ZONE_CHARACTERS = 64
 MAX_MANNERS = 4096
+MAX_CONTEXTS = 16
 PAGE_EVENTS = frozenset(("page_view", "screen"))
 NOBODY = "anonymous-"
 """What the aggregates of events begin with whose visitor may not be known."""
@@ -37,6 +38,7 @@ SOMEWHERE = Surroundings()
 OF_PAGES = "cloudevents"
 
 Plain = dict[str, Any]
+_encode = msgspec.json.Encoder().encode
 
 
 class _Own(NamedTuple):
@@ -65,34 +67,50 @@ class Circumstances:
         self._base: Plain = {"dialect": dialect, "key": key.prefix}
         self._own = own = _own(request, dialect == OF_PAGES, surroundings) if self._public else UNSAID
         said = (*own.described.items(), own.page, own.ip, *own.consent.items())
+        self._unsaid = Said(NOTHING)
         self._manner = _mark((dialect, key.shop, key.kind, key.prefix, said))
-
-    def manner(self, at: datetime) -> Hashable:
-        """All that an event's context depends on, beside its report; for an event that happened then."""
-        offset = self._surroundings.offset(self._shop, at)
-        return self._manner if offset is None else (self._manner, offset)
 
     def put(self, report: Report, sealed: list[Envelope]) -> list[Envelope]:
         """Give the events of a report their context, take from them what may not be kept, and return what stays."""
         event = sealed[0]
-        context = self.context(report.given, event)
-        denied = context.get("consent", {}).get(ANALYTICS) == "denied"
+        if report.given is NOTHING and event.payload.__class__ is not dict and event.name not in PAGE_EVENTS:
+            return [self.surround(self._unsaid, event)]
+        for each in sealed:
+            _make_plain(each)
+        context = self.context(report.given, event.name, event.payload, event.occurred_at)
         for each in sealed:
             each.context = context
             if each.name not in MONEY_EVENTS:
                 each.payload = clean(each.payload, of_page=each.name in PAGE_EVENTS)
-        if denied:
+        if _is_denied(context):
             return _forgotten(sealed)
         event.personal = report.personal
         return sealed
 
-    def context(self, given: Given, event: Envelope) -> Plain:
+    def surround(self, said: Said, event: Envelope) -> Envelope:
+        """The same for what a visitor did, whose payload is a catalogue's type and clean already."""
+        offset = self._surroundings.offset(self._shop, event.occurred_at)
+        manner = self._manner if offset is None else (self._manner, offset)
+        known = said.contexts.get(manner)
+        if known is None:
+            context = self.context(said.given, event.name, {}, event.occurred_at)
+            if _is_denied(context):
+                event.context = context
+                _make_plain(event)
+                return _forgotten([event])[0]
+            known = msgspec.Raw(_encode(context))
+            if len(said.contexts) < MAX_CONTEXTS:
+                said.contexts[manner] = known
+        event.context = cast("Any", known)  # JSON as it is
+        return event
+
+    def context(self, given: Given, name: str, payload: Plain, occurred_at: datetime) -> Plain:
         """Plain JSON values of one event's `rushlight.events.context.Context`."""
         own = self._own
         context = {**self._base, **own.described}
         url, referrer = own.page, None
-        if event.name in PAGE_EVENTS:
-            url, referrer = event.payload.get("url") or url, event.payload.get("referrer")
+        if name in PAGE_EVENTS:
+            url, referrer = payload.get("url") or url, payload.get("referrer")
         consent, ip = own.consent, own.ip
         if given is not NOTHING:
             self._say(context, given)
@@ -105,14 +123,14 @@ class Circumstances:
             context["consent"] = consent
         if ip:
             context["ip"] = ip
-        if given.test or event.payload.get("test") is True:
+        if given.test or payload.get("test") is True:
             context["test"] = True
-        offset = self._surroundings.offset(self._shop, event.occurred_at)
+        offset = self._surroundings.offset(self._shop, occurred_at)
         if offset is not None:
             context["utcOffset"] = offset
         if consent.get(ANALYTICS) == "denied":
-            for name in ("ip", "locale", "timeZone"):
-                context.pop(name, None)
+            for field in ("ip", "locale", "timeZone"):
+                context.pop(field, None)
         return context
 
     def _say(self, context: Plain, given: Given) -> None:
@@ -138,6 +156,15 @@ class Circumstances:
 def _mark(_manner: Hashable) -> object:
     """Something small that stands for it."""
     return object()
+
+
+def _is_denied(context: Plain) -> bool:
+    return bool(context.get("consent", {}).get(ANALYTICS) == "denied")
+
+
+def _make_plain(event: Envelope) -> None:
+    if event.payload.__class__ is not dict:
+        event.payload = msgspec.to_builtins(event.payload)
 
 
 def _own(request: Request, of_a_page: bool, surroundings: Surroundings) -> _Own:

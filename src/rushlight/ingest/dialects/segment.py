@@ -7,7 +7,6 @@ Under a secret key ``Order Completed`` and ``Order Refunded`` report money, unde
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from secrets import token_hex
 from typing import Any
 
@@ -17,12 +16,11 @@ from rushlight.errors import Rejected
 from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.ingest import names
 from rushlight.ingest.clock import corrected
-from rushlight.ingest.dialects.segment_repeats import Repeats
+from rushlight.ingest.dialects.segment_usual import Came, Usual
 from rushlight.ingest.lenient import check_size, split_member
 from rushlight.ingest.limits import MAX_EVENT_BYTES, TooLarge
 from rushlight.ingest.names import identifier, text
-from rushlight.ingest.repeats import Again
-from rushlight.ingest.request import Answer, Decoded, Rejection, Report, Request
+from rushlight.ingest.request import Answer, Decoded, Rejection, Report, Request, Typed
 from rushlight.ingest.segment_context import given, in_segment, mapping
 from rushlight.ingest.segment_messages import Message, properties_of, told
 
@@ -49,7 +47,7 @@ class Segment:
     name = "segment"
 
     def __init__(self) -> None:
-        self._repeats = Repeats()
+        self._usual = Usual()
 
     def key_in(self, request: Request, /) -> str:
         """``writeKey`` of the body."""
@@ -58,7 +56,7 @@ class Segment:
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
             return ""
 
-    def decode(self, request: Request, /) -> Sequence[Report | Again | Rejection]:
+    def decode(self, request: Request, /) -> Sequence[Report | Typed | Rejection]:
         """Read a request, whatever its content type.
 
         Raises:
@@ -70,33 +68,24 @@ class Segment:
             return self._batch(request)
         if len(request.body) > MAX_EVENT_BYTES:
             raise TooLarge(f"an event may have {MAX_EVENT_BYTES >> 10} KiB", code="too_large")
+        usual = self._usual.read(request.body, kind, Came(request.received_at))
+        return [usual or _read(0, _object(request.body, "the body "), kind, {}, request)]
 
-        def in_full(_index: int) -> Report | Rejection:
-            return _read(0, _object(request.body, "the body "), kind, {}, request)
+    def _batch(self, request: Request) -> Sequence[Report | Typed | Rejection]:
+        rest, items = split_member(request.body, "batch")
+        shared = _object(rest)
+        if not isinstance(shared, dict) or not items:
+            raise Rejected("is required: an array of messages", field="batch", code="missing")
+        context = mapping(shared, "context")
+        came = Came(request.received_at, msgspec.json.encode(context) if context else b"", shared.get("sentAt"))
+        return [self._one(index, item, came, shared, request) for index, item in enumerate(items)]
 
-        repeats = self._repeats
-        read = (
-            repeats.one(request.body, request.received_at, in_full, trusted=request.trusted)
-            if kind == "track"
-            else None
-        )
-        return read or [in_full(0)]
-
-    def _batch(self, request: Request) -> Sequence[Report | Again | Rejection]:
-        @cache
-        def split() -> tuple[Message, list[Any]]:
-            rest, items = split_member(request.body, "batch")
-            shared = _object(rest)
-            if not isinstance(shared, dict) or not items:
-                raise Rejected("is required: an array of messages", field="batch", code="missing")
-            return shared, items
-
-        def in_full(index: int) -> Report | Rejection:
-            shared, items = split()
-            return _read(index, items[index], None, shared, request)
-
-        read = self._repeats.batch(request.body, request.received_at, in_full, trusted=request.trusted)
-        return read or [in_full(index) for index in range(len(split()[1]))]
+    def _one(self, index: int, item: Any, came: Came, shared: Message, request: Request) -> Report | Typed | Rejection:
+        if item.__class__ is msgspec.Raw and len(item) <= MAX_EVENT_BYTES:
+            usual = self._usual.read(item, None, came)
+            if usual is not None:
+                return usual
+        return _read(index, item, None, shared, request)
 
     def answer(self, _request: Request, decoded: Decoded, /) -> Answer:
         """200, as Segment answers also what it drops; the body says what was turned away, and why."""

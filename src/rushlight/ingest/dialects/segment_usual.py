@@ -1,0 +1,403 @@
+"""Segment messages as most senders write them, read straight into the catalogue's types.
+
+A page view, or an event about products, whose fields have the types that Segment's specification gives them. Whatever
+else a message may be is left to `rushlight.ingest.dialects.segment`, which reads anything: it and this make the same
+of the same message.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from rushlight.errors import Rejected
+from rushlight.events.catalogue import MAX_ITEMS, Item, PageView
+from rushlight.events.event import Event, event_type
+from rushlight.events.money import digits
+from rushlight.events.pricing import positive
+from rushlight.ingest.clock import FIRST_YEAR, LAST_YEAR
+from rushlight.ingest.context.pages import MAX_TITLE_CHARACTERS, host_of, page_of
+from rushlight.ingest.context.text import short
+from rushlight.ingest.names import (
+    BEHAVIOUR,
+    MAX_ID_CHARACTERS,
+    MAX_LINK_CHARACTERS,
+    MAX_TEXT_CHARACTERS,
+    event_name,
+)
+from rushlight.ingest.request import Given, Said, Typed
+from rushlight.ingest.selling import DEFAULT_CURRENCY
+
+MAX_QUANTITY = 10**9
+MAX_SAID = 4096
+MAX_SEEN = 65_536
+MAX_SAID_BYTES = 2048
+REMEMBERED_PRICES = 32_768
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError)
+_ABSENT = (b"", b"null", b"{}")
+
+
+class Unusual(Exception):
+    """The message has to be read in full."""
+
+
+class _Message(msgspec.Struct, rename="camel", gc=False):
+    type: Any = None
+    event: Any = None
+    message_id: Any = None
+    user_id: Any = None
+    anonymous_id: Any = None
+    timestamp: Any = None
+    original_timestamp: Any = None
+    sent_at: Any = None
+    name: Any = None
+    category: Any = None
+    properties: Raw = Raw(b"")
+    context: Raw = Raw(b"")
+
+
+class _Product(msgspec.Struct, gc=False):
+    product_id: str | None = None
+    name: str | None = None
+    category: str | None = None
+    price: float | int | str | None = None
+    currency: str | None = None
+    quantity: int | None = None
+    item_name: Any = None
+    item_category: Any = None
+
+
+_OTHER_IDS = ("camel_product_id", "item_id", "camel_item_id", "sku")
+
+
+class _Properties(_Product, gc=False, rename={"camel_product_id": "productId", "camel_item_id": "itemId"}):
+    camel_product_id: Any = None
+    item_id: Any = None
+    camel_item_id: Any = None
+    sku: Any = None
+    products: list[_Product] | None = None
+    items: Any = None
+    cart_id: str | None = None
+    checkout_id: str | None = None
+    url: str | None = None
+    referrer: str | None = None
+    test: Any = None
+
+
+class _PageProperties(msgspec.Struct, gc=False):
+    url: str | UnsetType | None = UNSET
+    title: str | UnsetType | None = UNSET
+    referrer: str | UnsetType | None = UNSET
+    name: str | None = None
+    category: str | None = None
+    cart_id: Any = None
+    checkout_id: Any = None
+    test: Any = None
+
+
+class _Library(msgspec.Struct, gc=False):
+    name: str | None = None
+    version: str | None = None
+
+
+class _Page(msgspec.Struct, gc=False):
+    url: str | None = None
+    referrer: str | None = None
+    title: Any = None
+    name: Any = None
+    category: Any = None
+    cart_id: Any = None
+
+
+class _Device(msgspec.Struct, gc=False):
+    type: str | None = None
+
+
+class _Context(msgspec.Struct, rename={"user_agent": "userAgent"}, gc=False):
+    library: _Library | None = None
+    page: _Page | None = None
+    device: _Device | None = None
+    user_agent: str | None = None
+    ip: str | None = None
+    locale: str | None = None
+    timezone: str | None = None
+    campaign: dict[str, Any] | None = None
+    consent: dict[str, Any] | None = None
+    test: Any = None
+
+
+class Came(NamedTuple):
+    """How a message came.
+
+    Attributes:
+        received_at: by our clock. context: of its batch. sent_at: of its batch.
+    """
+
+    received_at: datetime
+    context: bytes = b""
+    sent_at: Any = None
+
+
+_decode_message = msgspec.json.Decoder(_Message).decode
+_decode_properties = msgspec.json.Decoder(_Properties).decode
+_decode_page = msgspec.json.Decoder(_PageProperties).decode
+_decode_context = msgspec.json.Decoder(_Context).decode
+_NOTHING = _Properties()
+_NO_PAGE = _Page()
+_NO_LIBRARY = _Library()
+
+
+class Usual:
+    """Reads such messages, of all keys. What they say of their circumstances is remembered: it comes again."""
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[Any, ...], Said] = {}
+        self._older: dict[tuple[Any, ...], Said] = {}
+        self._seen: set[int] = set()
+
+    def read(self, text: bytes | Raw, kind: str | None, came: Came) -> Typed | None:
+        """What a message says; None for one that has to be read in full.
+
+        Args:
+            kind: what its route takes, None where the message says so itself.
+        """
+        try:
+            message = _decode_message(text)
+            kind = kind or message.type
+            if kind == "track":
+                return self._tracked(message, came)
+            if kind == "page":
+                return self._seen_page(message, came)
+        except (Unusual, *UNREADABLE):
+            pass
+        return None
+
+    def _tracked(self, message: _Message, came: Came) -> Typed:
+        sent = message.event
+        if sent.__class__ is not str:
+            raise Unusual
+        declared, original = _declared(sent)
+        given = message.properties
+        properties = _decode_properties(given) if len(given) else _NOTHING
+        if properties.test is True:
+            raise Unusual
+        visitor, customer = _who(message)
+        correlation = properties.checkout_id or properties.cart_id
+        return Typed(
+            event=declared(visitor_id=visitor, items=_items(properties)),
+            sender="segment",
+            message_id=_id(message.message_id),
+            customer_id=customer,
+            occurred_at=_happened(message, came),
+            correlation_id=correlation if correlation and len(correlation) <= MAX_ID_CHARACTERS else None,
+            said=self._what_is_said(message, came, original, properties.url or None, properties.referrer or None),
+        )
+
+    def _seen_page(self, message: _Message, came: Came) -> Typed:
+        given = message.properties
+        page = _decode_page(given) if len(given) else _PageProperties()
+        if page.test is True or page.cart_id is not None or page.checkout_id is not None:
+            raise Unusual
+        visitor, customer = _who(message)
+        said = self._what_is_said(message, came, None, page.url or None, page.referrer or None)
+        url = said.given.url if page.url is UNSET else page.url
+        title = said.title if page.title is UNSET else page.title
+        referrer = said.given.referrer if page.referrer is UNSET else page.referrer
+        name, category = _text(message.name or page.name), _text(message.category or page.category)
+        return Typed(
+            event=PageView(
+                visitor_id=visitor,
+                url=page_of(_link(url)),
+                title=short(_text(title), MAX_TITLE_CHARACTERS),
+                referrer=host_of(_link(referrer)),
+                name=short(name, MAX_TITLE_CHARACTERS),
+                category=category,
+            ),
+            sender="segment",
+            message_id=_id(message.message_id),
+            customer_id=customer,
+            occurred_at=_happened(message, came),
+            said=said,
+        )
+
+    def _what_is_said(
+        self, message: _Message, came: Came, original: str | None, url: str | None, referrer: str | None
+    ) -> Said:
+        context = bytes(message.context)
+        if context in _ABSENT:
+            context = came.context
+        elif came.context not in _ABSENT:
+            raise Unusual
+        what = (context, original, url, referrer)
+        said = self._said.get(what) or self._recalled(what)
+        if said is None:
+            said = _said(*what)
+            self._note(what, said)
+        return said
+
+    def _recalled(self, what: tuple[Any, ...]) -> Said | None:
+        said = self._older.pop(what, None)
+        if said is not None:
+            self._remember(what, said)
+        return said
+
+    def _remember(self, what: tuple[Any, ...], said: Said) -> None:
+        if len(self._said) >= MAX_SAID:
+            self._older, self._said = self._said, {}
+        self._said[what] = said
+
+    def _note(self, what: tuple[Any, ...], said: Said) -> None:
+        """Remember what is said for the second time: most that is said once is never said again."""
+        if sum([len(each) for each in what if each is not None]) > MAX_SAID_BYTES:
+            return
+        mark = hash(what)
+        if mark in self._seen:
+            self._remember(what, said)
+        elif len(self._seen) < MAX_SEEN:
+            self._seen.add(mark)
+        else:
+            self._seen = {mark}
+
+
+@lru_cache(2048)
+def _declared(sent: str) -> tuple[Any, str | None]:
+    """The type of an event of which nothing is said but its products, and its name where it was sent as another."""
+    name = event_name(sent)
+    declared: type[Event] | None = event_type(name) if name in BEHAVIOUR else None
+    if declared is None or declared.__struct_fields__ != ("visitor_id", "items"):
+        raise Unusual
+    return declared, sent if sent != name else None
+
+
+def _who(message: _Message) -> tuple[str, str | None]:
+    """Visitor and customer."""
+    user, anonymous = message.user_id, message.anonymous_id
+    customer = _id(user) if user is not None and user != "" else None
+    if anonymous is not None and anonymous != "":
+        return _id(anonymous), customer
+    if customer is None:
+        raise Unusual
+    return customer, customer
+
+
+def _id(value: Any) -> str:
+    if value.__class__ is str and 0 < len(value) <= MAX_ID_CHARACTERS and value.isprintable():
+        return value
+    raise Unusual
+
+
+def _text(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if value.__class__ is str and len(value) <= MAX_TEXT_CHARACTERS:
+        return value
+    raise Unusual
+
+
+def _link(value: str | None) -> str | None:
+    if value and len(value) > MAX_LINK_CHARACTERS:
+        raise Unusual
+    return value or None
+
+
+def _happened(message: _Message, came: Came) -> datetime | None:
+    """As `rushlight.ingest.clock.corrected` of the usual: times in UTC that make sense."""
+    said = message.original_timestamp or message.timestamp
+    if not said:
+        return None
+    sent = message.sent_at or came.sent_at
+    try:
+        at = _utc(said)
+        if sent:
+            at = came.received_at - (_utc(sent) - at)
+    except (OverflowError, ValueError, TypeError):
+        raise Unusual from None
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise Unusual
+    return min(at, came.received_at)
+
+
+def _utc(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not UTC or moment.year < FIRST_YEAR:
+        raise Unusual
+    return moment
+
+
+def _items(properties: _Properties) -> list[Item]:
+    own = properties.currency or DEFAULT_CURRENCY
+    products = properties.products
+    if products is None:
+        if properties.items is not None:
+            raise Unusual
+        if properties.product_id:
+            return [_item(properties, own)]
+        if any(getattr(properties, name) is not None for name in _OTHER_IDS):
+            raise Unusual
+        return []
+    if len(products) > MAX_ITEMS:
+        raise Unusual
+    return [_item(product, own) for product in products]
+
+
+def _item(product: _Product, own: str) -> Item:
+    product_id, name, category, quantity = product.product_id, product.name, product.category, product.quantity
+    if not product_id or len(product_id) > MAX_ID_CHARACTERS:
+        raise Unusual
+    if quantity is None:
+        quantity = 1
+    elif not 0 <= quantity <= MAX_QUANTITY:
+        raise Unusual
+    if not name:
+        name = _text(product.item_name)
+    elif len(name) > MAX_TEXT_CHARACTERS:
+        name = None
+    if not category:
+        category = _text(product.item_category)
+    elif len(category) > MAX_TEXT_CHARACTERS:
+        category = None
+    if product.price is None:
+        return Item(product_id=product_id, quantity=quantity, name=name, category=category)
+    price, currency = _price(product.price, product.currency or own)
+    return Item(product_id=product_id, quantity=quantity, name=name, category=category, price=price, currency=currency)
+
+
+@lru_cache(REMEMBERED_PRICES)
+def _price(value: str | float, currency: str) -> tuple[int, str] | tuple[None, None]:
+    """Minor units and the currency's code; nothing where it is no amount of one."""
+    code = currency.strip().upper()
+    try:
+        digits(code)
+        return positive(value, code, "price"), code
+    except Rejected:
+        return None, None
+
+
+def _said(context: bytes, original: str | None, url: str | None, referrer: str | None) -> Said:
+    """The circumstances, as `rushlight.ingest.segment_context.given` reads them."""
+    told = _decode_context(context) if context not in _ABSENT else _Context()
+    page, library = told.page or _NO_PAGE, told.library or _NO_LIBRARY
+    if page.name is not None or page.category is not None or page.cart_id is not None:
+        raise Unusual
+    name, version = _text(library.name), _text(library.version)
+    consent = told.consent or {}
+    preferences = consent.get("categoryPreferences")
+    given = Given(
+        library=f"{name}/{version}" if name and version else name,
+        original=original,
+        user_agent=_link(told.user_agent),
+        ip=_text(told.ip),
+        url=_link(page.url or url),
+        referrer=_link(page.referrer or referrer),
+        campaign=told.campaign or None,
+        device=_text(told.device.type) if told.device else None,
+        locale=_text(told.locale),
+        time_zone=_text(told.timezone),
+        consent=(preferences if isinstance(preferences, dict) else {}) or consent or None,
+        test=told.test is True,
+    )
+    return Said(given, _text(page.title))

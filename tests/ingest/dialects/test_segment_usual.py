@@ -1,0 +1,214 @@
+"""A message that is read in one go becomes exactly what it becomes when it is read in full."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rushlight.events.envelope import encode
+from rushlight.ingest.context.circumstances import Circumstances
+from rushlight.ingest.context.surroundings import Surroundings
+from rushlight.ingest.dialects import segment, segment_usual
+from rushlight.ingest.dialects.segment import Segment
+from rushlight.ingest.dialects.segment_usual import Came, Usual
+from rushlight.ingest.keys import Key
+from rushlight.ingest.reports import seal_all
+from rushlight.ingest.request import Decoded, Request, Typed
+from rushlight.settings import Shop
+
+RECEIVED = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+KEYS = (Key("public", "default", "pk_a"), Key("secret", "default", "sk_a"), Key("public", "north", "pk_n"))
+BERLIN = Surroundings({"north": Shop(time_zone="Europe/Berlin")})
+TEA = {"product_id": "tea", "name": "Tea", "price": 3.99, "currency": "EUR", "quantity": 2}
+SERVER = {"library": {"name": "@segment/analytics-node", "version": "2.3.0"}}
+PAGE = SERVER | {"page": {"url": "https://shop.example/tea?utm_source=x&gclid=1", "title": "Tea"}, "locale": "de"}
+SENT = "2026-05-01T11:00:20Z"
+TIMES = [
+    *("2026-05-01T11:00:00.123Z", "2026-05-01T11:00:00.1239999Z", "2026-05-01T13:00:00+02:00", "2026-05-01", ""),
+    *("2026-05-01T11:00:00", "2030-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", 17e11),
+]
+NO_CONSENT: dict[str, Any] = {"consent": {"categoryPreferences": {"analytics_storage": False}}}
+
+ODD: list[Any] = [None, "", 0, 7, True, "x" * 600, [], {}]
+URLS = ["https://shop.example/a?utm_source=x&e=a@b.example#f", "/a;b", "https://u@[::1]:9/x", "", None, 3, "x" * 2049]
+TEXTS = ["Tea", "ü\n", *ODD]
+PRODUCT: dict[str, list[Any]] = {
+    "product_id": ["tea", "t" * 257, *ODD],
+    "sku": ["other", None],
+    "productId": ["other", None],
+    "item_id": ["other", None],
+    **dict.fromkeys(("name", "item_name", "category", "item_category"), TEXTS),
+    "price": [3.99, 4, "3.99", 3.999, -1, -0.0, 1e300, 10**30, "x", *ODD],
+    "currency": ["EUR", " jpy ", "XAU", "???", *ODD],
+    "quantity": [1, 0, -1, 10**10, 2.0, 2.5, "3", *ODD],
+}
+PAGE_FIELDS: dict[str, list[Any]] = {**dict.fromkeys(("url", "referrer"), URLS), "title": TEXTS, "name": TEXTS}
+CHANGES: dict[tuple[str, ...], list[Any]] = {
+    ("type",): ["track", "Track", "page", "screen", "identify", None],
+    ("event",): [
+        *("Product Viewed", "Product Added", "Products Searched", "Size Guide Opened", "Order Completed", "view_cart"),
+        *("Promotion Viewed", "Order Updated", "Login", "", 7),
+    ],
+    ("messageId",): ["m1", "m2", "", "m" * 300, None, 7],
+    ("anonymousId",): ["v1", "v2", "v\n", "", None, "ü", "v" * 300, 12],
+    ("userId",): ["u1", "v1", "", None, "u\0", "u" * 300, 7],
+    ("timestamp",): TIMES,
+    ("sentAt",): ["2026-05-01T11:00:10Z", "2026-05-01T11:00:10", "1990-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "x"],
+    ("originalTimestamp",): ["2026-05-01T11:30:00Z", None],
+    ("name",): TEXTS,
+    ("category",): TEXTS,
+    ("properties",): ODD,
+    ("context",): [NO_CONSENT, *ODD],
+    **{("properties", name): values for name, values in (PAGE_FIELDS | PRODUCT).items()},
+    **{("properties", "products", name): values for name, values in PRODUCT.items()},
+    ("properties", "products"): [TEA, [3], [TEA, TEA], [TEA] * 201, *ODD],
+    ("properties", "items"): [[TEA], None],
+    ("properties", "cart_id"): ["c1", "c" * 257, *ODD],
+    ("properties", "checkout_id"): ["k1", *ODD],
+    ("properties", "test"): [True, False, None, "true"],
+    ("properties", "visitorId"): ["v9"],
+    ("context", "page"): ODD,
+    **{("context", "page", name): values for name, values in PAGE_FIELDS.items()},
+    ("context", "page", "cart_id"): ["c2"],
+    ("context", "library"): [{"name": "a", "version": "1"}, {"name": "a"}, {"name": 3, "version": 1}, *ODD],
+    ("context", "userAgent"): ["Mozilla/5.0 (X11; Linux x86_64) Firefox/120.0", "curl/8", *ODD],
+    ("context", "ip"): ["203.0.113.9", "2001:db8::1", *TEXTS],
+    ("context", "locale"): TEXTS,
+    ("context", "timezone"): TEXTS,
+    ("context", "device"): [{"type": "ios"}, {"type": 3}, *ODD],
+    ("context", "campaign"): [{"source": "x", "medium": "email"}, {"source": 3}, *ODD],
+    ("context", "consent"): [
+        *({"ad_storage": "denied"}, {"categoryPreferences": {"Advertising": True}}, {"categoryPreferences": 3}),
+        *(NO_CONSENT["consent"], *ODD),
+    ],
+    ("context", "test"): [True, False, None, 1],
+    ("context", "traits"): [{"email": "a@b.example"}],
+}
+USUAL: list[dict[str, Any]] = [
+    {"type": "track", "event": "Product Viewed", "messageId": "m1", "anonymousId": "v1", "properties": TEA},
+    {"type": "track", "event": "Cart Viewed", "messageId": "m2", "userId": "u1", "properties": {"products": [TEA]}},
+    {"type": "page", "messageId": "m3", "anonymousId": "v1", "properties": {"url": URLS[0]}, "context": PAGE},
+    {"type": "page", "messageId": "m4", "anonymousId": "v1", "context": PAGE, "timestamp": TIMES[0]},
+]
+
+
+def changed(usual: dict[str, Any], changes: list[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
+    """A message with a few of its fields otherwise; a change inside of what is not there is none."""
+    message: dict[str, Any] = deepcopy(usual)
+    for path, value in changes:
+        holder: Any = message
+        for name in path[:-1]:
+            holder = holder.setdefault(name, {}) if isinstance(holder, dict) else None
+            holder = holder[0] if isinstance(holder, list) and holder else holder
+        if isinstance(holder, dict):
+            holder[path[-1]] = deepcopy(value)
+    return message
+
+
+a_change = st.sampled_from(sorted(CHANGES)).flatmap(
+    lambda path: st.tuples(st.just(path), st.sampled_from(CHANGES[path]))
+)
+messages = st.builds(changed, st.sampled_from(USUAL), st.lists(a_change, max_size=3))
+
+
+def decoded(dialect: Segment, body: Any, path: str, key: Key, at: datetime = RECEIVED) -> Decoded:
+    """What becomes of a request's body."""
+    headers = {"user-agent": "node"}
+    request = Request(
+        path=path,
+        headers=headers,
+        body=json.dumps(body).encode(),
+        received_at=at,
+        client="203.0.113.9",
+        trusted=key.kind == "secret",
+    )
+    return seal_all(dialect.decode(request), key, at, Circumstances(request, dialect.name, key, BERLIN))
+
+
+def told(became: Decoded) -> tuple[list[bytes], int, list[Any], Any]:
+    """The same for comparison."""
+    return [encode(each) for each in became.envelopes], became.accepted, became.rejected, became.hints
+
+
+class InFull(Usual):
+    """Finds every message unusual."""
+
+    def read(self, text: Any, kind: str | None, came: Came) -> None:
+        """Nothing."""
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(messages, min_size=1, max_size=6), st.sampled_from(KEYS))
+def test_the_same_as_in_full(sent: list[dict[str, Any]], key: Key) -> None:
+    """Read in one go or in full, whatever came before, in batches and alone, each message becomes the same."""
+    dialect, slow = Segment(), Segment()
+    slow._usual = InFull()
+    requests: list[tuple[str, Any]] = [(f"/v1/{route}", each) for each in sent[:2] for route in ("track", "page")]
+    requests += [("/v1/batch", {"batch": sent}), ("/v1/batch", {"batch": sent, "context": SERVER, "sentAt": SENT})]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment, "token_hex", lambda _: "made")  # the id of a message that has none
+        for turn in range(4):
+            at = RECEIVED + timedelta(days=60 * turn, milliseconds=turn)
+            for path, body in requests:
+                assert told(decoded(dialect, body, path, key, at)) == told(decoded(slow, body, path, key, at))
+
+
+def test_without_consent() -> None:
+    """Nobody is told from others, whoever said the same before."""
+    dialect, key = Segment(), KEYS[0]
+    message = {"type": "track", "event": "Product Viewed", "properties": TEA, "context": NO_CONSENT}
+    for message_id in ("a", "b", "c"):
+        who = {"messageId": message_id, "anonymousId": "visitor-7", "userId": "customer-7"}
+        became = decoded(dialect, message | who, "/v1/track", key)
+        assert became.envelopes[0].visitor_id is became.envelopes[0].customer_id is None
+        assert b"-7" not in encode(became.envelopes[0])
+
+
+def usual(dialect: Segment, **change: Any) -> Typed:
+    """How the dialect reads a usual message."""
+    message = {"type": "track", "event": "Product Viewed", "messageId": "m", "anonymousId": "v", "properties": TEA}
+    body = json.dumps({"batch": [message | change]}).encode()
+    (item,) = dialect.decode(Request(path="/v1/batch", body=body, received_at=RECEIVED))
+    assert isinstance(item, Typed)
+    return item
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"properties": {"products": [TEA, TEA], "cart_id": "c1", "coupon": "x"}, "event": "Cart Viewed"},
+        {"type": "page", "name": "Home", "properties": {"url": "https://shop.example/", "referrer": ""}},
+        {"context": PAGE, "integrations": {}, "sentAt": "2026-05-01T11:00:10Z", "timestamp": TIMES[0]},
+    ],
+)
+def test_what_is_usual(change: dict[str, Any]) -> None:
+    """What SDKs send for products and pages is read in one go."""
+    usual(Segment(), **change)
+
+
+def test_what_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Circumstances are remembered when they come for the second time, and forgotten when many others have come."""
+    monkeypatch.setattr(segment_usual, "MAX_SAID", 2)
+    monkeypatch.setattr(segment_usual, "MAX_SEEN", 20)
+    dialect = Segment()
+
+    def said(number: int) -> object:
+        return usual(dialect, context={"ip": f"203.0.113.{number}"}).said
+
+    first, second, third = said(1), said(1), said(1)
+    assert first is not second is third
+    for number in range(2, 7):
+        assert said(number) is not said(number)
+        assert said(1) is third
+    for number in range(30, 36):
+        said(number), said(number)
+    assert said(1) is not third
+    long = [usual(dialect, context=SERVER | {"userAgent": "x" * 2000, "more": "y" * 60}).said for _ in range(3)]
+    assert len({id(each) for each in long}) == 3

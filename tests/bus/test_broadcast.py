@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
+from redis.asyncio import Redis
 
 from rushlight.bus.broadcast import CHANGES_CHANNEL, Broadcaster, Change, event_channel, listen
 from rushlight.local.instance import Instance
@@ -41,6 +42,27 @@ async def test_listeners_hear(settings: Settings) -> None:
         assert await waiting == b'{"id":"1"}'
     await changes.aclose()
     await named.aclose()
+
+
+async def test_only_what_somebody_hears_is_told(own_valkey: Instance) -> None:
+    """Events of names that nobody listens to are not published; a subscription to a pattern hears all of them."""
+    url = own_valkey.redis_url
+    events = [("purchase", b"1"), ("view_item", b"2")]
+    async with closing(Broadcaster(url)) as broadcaster, Redis.from_url(url) as client:
+        before = await client.info("commandstats")
+        await broadcaster.committed(CHANGE, events)
+        after = await client.info("commandstats")
+        assert _published(after) - _published(before) == 1
+        async with client.pubsub() as pattern:
+            await pattern.psubscribe(event_channel("*"))
+            assert await pattern.get_message(timeout=PATIENCE_SECONDS)
+            await broadcaster.committed(CHANGE, events)
+            heard = [await pattern.get_message(timeout=PATIENCE_SECONDS) for _ in events]
+            assert [message and message["data"] for message in heard] == [b"1", b"2"]
+
+
+def _published(stats: dict[str, dict[str, int]]) -> int:
+    return stats.get("cmdstat_publish", {}).get("calls", 0)
 
 
 async def test_a_listener_survives_a_restart(own_valkey: Instance) -> None:

@@ -31,6 +31,15 @@ def event_channel(name: str) -> str:
     return f"events:{name}"
 
 
+# The channels that somebody has subscribed to, and how many patterns, which may mean any.
+_WHO_LISTENS = (("PUBSUB", "CHANNELS", event_channel("*")), ("PUBSUB", "NUMPAT"))
+
+
+def _is_heard(name: str, channels: object, patterns: object) -> bool:
+    """Whether somebody listens to events of this name; where Redis does not say, somebody may."""
+    return patterns != 0 or not isinstance(channels, list) or event_channel(name).encode() in channels
+
+
 class Broadcaster:
     """Publishes for one process; a failure is forgotten, because readers poll as well."""
 
@@ -39,14 +48,16 @@ class Broadcaster:
         self._silent_until = 0.0
 
     async def committed(self, change: Change, events: Iterable[tuple[str, bytes]]) -> None:
-        """Tell that a commit happened, with each event's name and envelope JSON."""
+        """Tell that a commit happened, with each event's name and envelope JSON where somebody listens to that name."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._silent_until:
             return
-        packed = [pack(("PUBLISH", event_channel(name), data)) for name, data in events]
-        packed.append(pack(("PUBLISH", CHANGES_CHANNEL, msgspec.json.encode(change))))
+        told = ("PUBLISH", CHANGES_CHANNEL, msgspec.json.encode(change))
         try:
-            await self._link.exchange(b"".join(packed), len(packed), timeout_seconds=PUBLISH_TIMEOUT_SECONDS)
+            _, *listeners = await self._link.call(told, *_WHO_LISTENS, timeout_seconds=PUBLISH_TIMEOUT_SECONDS)
+            wanted = [pack(("PUBLISH", event_channel(n), data)) for n, data in events if _is_heard(n, *listeners)]
+            if wanted:
+                await self._link.exchange(b"".join(wanted), len(wanted), timeout_seconds=PUBLISH_TIMEOUT_SECONDS)
         except Unavailable:
             # A commit must not wait for a server that nobody hears.
             self._silent_until = loop.time() + RETRY_SECONDS

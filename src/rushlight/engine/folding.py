@@ -129,7 +129,7 @@ class Folder:
         if not keys:
             return {}
         ids = [self._prefix + key for key in keys]
-        found = self._collection.find({"_id": {"$in": ids}}, batch_size=len(ids))
+        found = self._collection.find({"_id": {"$in": ids}}, batch_size=len(ids) + 1)
         skip = len(self._prefix)
         return {document["_id"][skip:]: _content(document) async for document in found}
 

@@ -99,7 +99,8 @@ class Journal:
 
     async def origins(self, event_ids: Sequence[str], session: Session = None) -> dict[str, str]:
         """The origin under which each of the events that are stored was stored, by event id."""
-        found = self._journal.find({"_id": {"$in": list(event_ids)}}, {"origin": 1}, session=session)
+        wanted: Document = {"_id": {"$in": list(event_ids)}}
+        found = self._journal.find(wanted, {"origin": 1}, batch_size=len(event_ids) + 1, session=session)
         return {document["_id"]: document["origin"] async for document in found}
 
     async def outcomes(self, origins: Sequence[str], session: Session = None) -> set[str]:

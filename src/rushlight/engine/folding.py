@@ -100,9 +100,12 @@ class Folder:
     def _keys(self, event: Envelope) -> tuple[str, ...] | None:
         """What the projection reads to fold an event; None when it does not want it."""
         try:
-            keys = tuple(self._projection.keys(event)) if self._projection.wants(event) else None
-            if keys is not None and not all(isinstance(key, str) for key in keys):
-                raise TypeError(f"keys() must give strings, not {keys!r}")
+            if not self._projection.wants(event):
+                return None
+            keys = tuple(self._projection.keys(event))
+            for key in keys:
+                if not isinstance(key, str):
+                    raise TypeError(f"keys() must give strings, not {keys!r}")
         except Exception as error:
             raise Poison(event, error) from error
         return keys

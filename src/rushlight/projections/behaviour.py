@@ -12,11 +12,11 @@ never part of the fold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rushlight.events import catalogue
-from rushlight.events.envelope import Envelope
+from rushlight.events.envelope import EPOCH, Envelope
 from rushlight.projections import cart, keys
 from rushlight.projections.counting import counts
 from rushlight.projections.points import NO_CAMPAIGN, Point, point_of, source_of
@@ -43,6 +43,7 @@ COUNTED_NAMES = frozenset(
 )
 CUSTOM = "custom"
 MAX_SOURCES = 100
+MILLISECOND = timedelta(milliseconds=1)
 
 
 class Behaviour(Projection):
@@ -64,19 +65,20 @@ class Behaviour(Projection):
     def fold(self, state: State, event: Envelope) -> None:
         """Extend the visitor's session and cart, and count products."""
         at = event.occurred_at
+        at_ms = (at - EPOCH) // MILLISECOND
         if letter := _apart(event):
             name = event.name if event.name in COUNTED_NAMES else CUSTOM
-            state.add(f"{event.shop}/{letter}/{keys.day(at)}", {f"q.{keys.quarter_of_day(at)}.{name}": 1})
+            day, quarter = keys.day_and_quarter(at_ms // keys.QUARTER_MS)
+            state.add(f"{event.shop}/{letter}/{day}", {f"q.{quarter}.{name}": 1})
             if letter == "n":
-                _fold_products(state, event, at)
+                _fold_products(state, event, at_ms)
             return
         visitor = state.document(_visitor_key(event))
-        at_ms = _milliseconds(at)
         visitor["shop"] = event.shop
         visitor["seen"] = max(at, visitor.get("seen", at))
         _fold_session(state, event, visitor, at_ms)
         _fold_cart(event, visitor, at_ms)
-        _fold_products(state, event, at)
+        _fold_products(state, event, at_ms)
 
 
 def _apart(event: Envelope) -> str | None:
@@ -104,8 +106,8 @@ def _fold_session(state: State, event: Envelope, visitor: Content, at_ms: int) -
     sources: dict[str, str] = visitor.get("sources", {})
     if point.campaign != NO_CAMPAIGN:
         sources = visitor["sources"] = _noted(sources, point, event)
-    for (key, path), amount in counts(hear(visitor, point), event.shop, sources).items():
-        state.add(key, {path: amount})
+    for key, amounts in counts(hear(visitor, point), event.shop, sources).items():
+        state.add(key, amounts)
 
 
 def _noted(sources: dict[str, str], point: Point, event: Envelope) -> dict[str, str]:
@@ -132,22 +134,23 @@ def _fold_cart(event: Envelope, visitor: Content, at_ms: int) -> None:
         visitor["cartSeen"] = _moment(seen_ms)
 
 
-def _fold_products(state: State, event: Envelope, at: datetime) -> None:
+def _fold_products(state: State, event: Envelope, at_ms: int) -> None:
     counter = PRODUCT_COUNTER_OF.get(event.name)
     if counter is None:
         return
-    change = {f"q.{keys.quarter_of_day(at)}.{counter}": 1}
-    products = f"{event.shop}/p/{keys.day(at)}/"
+    day, quarter = keys.day_and_quarter(at_ms // keys.QUARTER_MS)
+    change = {f"q.{quarter}.{counter}": 1}
+    products = f"{event.shop}/p/{day}/"
     for item in event.payload.get("items", ()):
         product = item["productId"]
         key = products + keys.part(product)
-        known = {"id": product, "name": item.get("name"), "category": item.get("category")}
         state.add(key, change)
-        state.put(key, {field: value for field, value in known.items() if value})
-
-
-def _milliseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
+        known = {"id": product}
+        if name := item.get("name"):
+            known["name"] = name
+        if category := item.get("category"):
+            known["category"] = category
+        state.put(key, known)
 
 
 def _moment(milliseconds: int) -> datetime:

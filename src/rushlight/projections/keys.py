@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from rushlight.events.envelope import EPOCH
 
 QUARTER_MINUTES = 15
+QUARTER_MS = QUARTER_MINUTES * 60_000
 
 
 def part(text: str) -> str:
@@ -40,3 +44,10 @@ def minute_of_hour(moment: datetime) -> str:
 def quarter_of_day(moment: datetime) -> str:
     """``00`` to ``95``: the quarter-hour of the UTC day."""
     return f"{moment.hour * 4 + moment.minute // QUARTER_MINUTES:02d}"
+
+
+@lru_cache(1024)
+def day_and_quarter(quarter: int) -> tuple[str, str]:
+    """`day` and `quarter_of_day` of a quarter-hour, by its number since 1970."""
+    moment = EPOCH + timedelta(milliseconds=quarter * QUARTER_MS)
+    return day(moment), quarter_of_day(moment)

@@ -116,31 +116,22 @@ def _changed(gone: list[Session], come: list[Session]) -> Change:
 
 def follow(latest: Session | None, point: Point) -> tuple[Session, bool]:
     """The session that a point is in, and whether it is the latest one, continued."""
+    at_ms, campaign, channel, device, clock, _ = point
     known = NO_OFFSET if latest is None else latest.offset
     day = point.local_day(known)
-    offset = known if point.offset == NO_OFFSET else point.offset
+    offset = known if clock == NO_OFFSET else clock
     if latest is None or _ends(latest, point, day):
-        return Session(
-            start=point.at_ms,
-            last=point.at_ms,
-            day=day,
-            campaign=point.campaign,
-            channel=point.channel,
-            device=point.device,
-            step=point.step,
-            views=point.views,
-            offset=offset,
-        ), False
+        return Session(at_ms, at_ms, day, campaign, channel, device, point.step, point.views, offset), False
     return Session(
-        start=latest.start,
-        last=point.at_ms,
-        day=day,
-        campaign=point.campaign if latest.campaign == NO_CAMPAIGN else latest.campaign,
-        channel=point.channel if latest.channel == NO_CODE else latest.channel,
-        device=point.device if latest.device == NO_CODE else latest.device,
-        step=max(latest.step, point.step),
-        views=latest.views + point.views,
-        offset=offset,
+        latest.start,
+        at_ms,
+        latest.day,
+        campaign if latest.campaign == NO_CAMPAIGN else latest.campaign,
+        channel if latest.channel == NO_CODE else latest.channel,
+        device if latest.device == NO_CODE else latest.device,
+        max(latest.step, point.step),
+        latest.views + point.views,
+        offset,
     ), True
 
 

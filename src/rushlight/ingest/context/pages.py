@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from rushlight.ingest.context.remembered import remembered
 from rushlight.ingest.context.text import EMAIL, short
@@ -35,16 +36,27 @@ _LETTERS = re.compile(r"[A-Za-z]")
 _DIGITS = re.compile(r"\d")
 
 
-def split(url: str | None) -> SplitResult | None:
+class Parts(NamedTuple):
+    """Those of a URL."""
+
+    scheme: str
+    netloc: str
+    hostname: str | None
+    port: int | None
+    path: str
+    query: str
+
+
+@remembered
+def split(url: str | None) -> Parts | None:
     """The parts of a URL, or None for one that is none."""
     if not url or len(url) > MAX_URL_CHARACTERS:
         return None
     try:
         parts = urlsplit(url.strip())
-        parts.port  # noqa: B018 - reading it says whether it is a number
+        return Parts(parts.scheme, parts.netloc, parts.hostname, parts.port, parts.path, parts.query)
     except ValueError:
         return None
-    return parts
 
 
 @remembered
@@ -64,7 +76,8 @@ def host_of(url: str | None) -> str | None:
     return host if host and len(host) <= 253 and host.isprintable() and " " not in host else None
 
 
-def parameters(url: str | None) -> dict[str, str]:
+@remembered
+def parameters(url: str | None) -> Mapping[str, str]:
     """The first value of each parameter of the query, by lower-case name."""
     parts = split(url)
     if parts is None or not parts.query:
@@ -102,16 +115,18 @@ def page_of(url: str | None) -> str | None:
     return page[:KEPT_CHARACTERS] or None
 
 
-def _with_port(host: str, parts: SplitResult) -> str:
+def _with_port(host: str, parts: Parts) -> str:
     full = f"www.{host}" if (parts.hostname or "").startswith("www.") else host
     shown = f"[{full}]" if ":" in full else full
     return f"{shown}:{parts.port}" if parts.port else shown
 
 
 def _path(path: str) -> str:
-    return "/".join(_part(part) for part in path[: KEPT_CHARACTERS * 2].split("/"))
+    parts = path[: KEPT_CHARACTERS * 2].split("/")
+    return "/".join([part if len(part) < 6 and ";" not in part else _part(part) for part in parts])
 
 
+@remembered
 def _part(part: str) -> str:
     """One part of a path: matrix parameters cut, what looks like a person's or like a secret masked."""
     part = part.partition(";")[0]

@@ -17,10 +17,12 @@ def remembered(function: Callable[..., R]) -> Callable[..., R]:
     known = lru_cache(maxsize=MAX_TEXTS)(function)
 
     @wraps(function)
-    def call(*given: str | int | None) -> R:
-        for each in given:
+    def call(first: str | None, *others: str | int | None) -> R:
+        if first is not None and len(first) > MAX_CHARACTERS:
+            return function(first, *others)
+        for each in others:
             if each.__class__ is str and len(each) > MAX_CHARACTERS:
-                return function(*given)
-        return known(*given)
+                return function(first, *others)
+        return known(first, *others)
 
     return call

@@ -74,43 +74,21 @@ def seal_all(
 
 
 def _typed(item: Typed, key: Key, received_at: datetime) -> Envelope:
-    return _of_visitor(
-        item.event,
-        item,
-        key,
-        received_at,
-        occurred_at=received_at if item.occurred_at is None else millisecond(item.occurred_at),
-        customer_id=item.customer_id,
-    )
-
-
-def _of_visitor(
-    event: Event,
-    item: Report | Typed,
-    key: Key,
-    received_at: datetime,
-    *,
-    occurred_at: datetime,
-    customer_id: str | None,
-) -> Envelope:
-    """The envelope of what a visitor did. Its payload is the typed event as long as nobody has to look inside."""
-    visitor_id = event.aggregate_id
+    """The envelope of what a visitor did. Its payload stays typed as long as nobody has to look inside."""
     return Envelope(
-        id=event_id(key.shop, _class_of(key), item.sender, item.message_id),
-        name=event.event_name,
-        aggregate_id=visitor_id,
-        payload=cast("Any", event),
-        occurred_at=occurred_at,
+        id=_message_id(item, key),
+        name=item.name,
+        aggregate_id=item.visitor_id,
+        payload=cast("Any", item.payload),
+        occurred_at=received_at if item.occurred_at is None else millisecond(item.occurred_at),
         received_at=received_at,
         shop=key.shop,
         source=source_of(key),
         origin="",
-        schema=event.schema,
-        visitor_id=visitor_id,
-        customer_id=customer_id,
+        schema=item.schema,
+        visitor_id=item.visitor_id,
+        customer_id=item.customer_id,
         correlation_id=item.correlation_id,
-        causation_id=item.causation_id,
-        trace=item.trace,
     )
 
 
@@ -154,9 +132,26 @@ def _money(event: Event, report: Report, key: Key, received_at: datetime) -> lis
 
 
 def _behaviour(event: Event, customer_id: str | None, report: Report, key: Key, received_at: datetime) -> Envelope:
+    """The envelope of a catalogue's event. Its payload stays typed as long as nobody has to look inside."""
     check_text(customer_id, "data.customerId")
-    occurred_at = _occurred(report, received_at)
-    return _of_visitor(event, report, key, received_at, occurred_at=occurred_at, customer_id=customer_id)
+    visitor_id = event.aggregate_id
+    return Envelope(
+        id=_message_id(report, key),
+        name=event.event_name,
+        aggregate_id=visitor_id,
+        payload=cast("Any", event),
+        occurred_at=_occurred(report, received_at),
+        received_at=received_at,
+        shop=key.shop,
+        source=source_of(key),
+        origin="",
+        schema=event.schema,
+        visitor_id=getattr(event, "visitor_id", None),
+        customer_id=customer_id or getattr(event, "customer_id", None),
+        correlation_id=report.correlation_id,
+        causation_id=report.causation_id,
+        trace=report.trace,
+    )
 
 
 def _custom(report: Report, key: Key, received_at: datetime) -> Envelope:
@@ -218,7 +213,7 @@ def _class_of(key: Key) -> KeyClass:
     return "trusted" if key.kind == "secret" else "public"
 
 
-def _message_id(report: Report, key: Key) -> str:
+def _message_id(report: Report | Typed, key: Key) -> str:
     return event_id(key.shop, _class_of(key), report.sender, report.message_id)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -108,26 +108,24 @@ class Said:
 
 
 class Typed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a visitor did, read straight into the catalogue's type: checked, and clean of what may not be kept.
+    """What a visitor did, read in one go: checked, and clean of what may not be kept.
 
-    Ids are printable and have 1 to 256 characters; the other attributes are those of a `Report`.
+    Ids are printable and have 1 to 256 characters; what is not told here is as in a `Report`.
+
+    Attributes:
+        payload: the catalogue's type, or what the shop says of an event of its own. schema: of its shape.
     """
 
-    causation_id: ClassVar[None] = None
-    trace: ClassVar[None] = None
-
-    event: Behaviour
+    name: str
+    payload: Behaviour | dict[str, Any]
+    schema: int = 1
     sender: str
     message_id: str
+    visitor_id: str
     customer_id: str | None
     occurred_at: datetime | None
     correlation_id: str | None = None
     said: Said
-
-    @property
-    def name(self) -> str:
-        """The event's name."""
-        return self.event.event_name
 
 
 class Hint(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
-"""Segment messages as most senders write them, read straight into the catalogue's types.
+"""Segment messages as most senders write them, read straight into what they become.
 
-A page view, or an event about products, whose fields have the types that Segment's specification gives them. Whatever
+A page view, an event about products or one of the shop's own, whose fields have the types that Segment's specification
+gives them. Whatever
 else a message may be is left to `rushlight.ingest.dialects.segment`, which reads anything: it and this make the same
 of the same message.
 """
@@ -15,13 +16,14 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from rushlight.errors import Rejected
-from rushlight.events.catalogue import MAX_ITEMS, Item, PageView
-from rushlight.events.event import Event, event_type
+from rushlight.events.catalogue import MAX_ITEMS, Item, PageView, ViewItem
+from rushlight.events.event import event_type
 from rushlight.events.money import digits
 from rushlight.events.pricing import positive
 from rushlight.ingest.clock import FIRST_YEAR, LAST_YEAR
-from rushlight.ingest.context.pages import MAX_TITLE_CHARACTERS, host_of, page_of
+from rushlight.ingest.context.pages import MAX_TITLE_CHARACTERS, clean, host_of, page_of
 from rushlight.ingest.context.text import short
+from rushlight.ingest.limits import check_payload
 from rushlight.ingest.names import (
     BEHAVIOUR,
     MAX_ID_CHARACTERS,
@@ -32,12 +34,14 @@ from rushlight.ingest.names import (
 from rushlight.ingest.request import Given, Said, Typed
 from rushlight.ingest.selling import DEFAULT_CURRENCY
 
+SENDER = "segment"
 MAX_QUANTITY = 10**9
 MAX_SAID = 4096
 MAX_SEEN = 65_536
 MAX_SAID_BYTES = 2048
 REMEMBERED_PRICES = 32_768
 UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError)
+_ONLY_ITEMS = ViewItem.__struct_fields__
 _ABSENT = (b"", b"null", b"{}")
 
 
@@ -144,6 +148,7 @@ class Came(NamedTuple):
 
 _decode_message = msgspec.json.Decoder(_Message).decode
 _decode_properties = msgspec.json.Decoder(_Properties).decode
+_decode_own = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_page = msgspec.json.Decoder(_PageProperties).decode
 _decode_context = msgspec.json.Decoder(_Context).decode
 _NOTHING = _Properties()
@@ -172,7 +177,7 @@ class Usual:
                 return self._tracked(message, came)
             if kind == "page":
                 return self._seen_page(message, came)
-        except (Unusual, *UNREADABLE):
+        except (Unusual, Rejected, *UNREADABLE):
             pass
         return None
 
@@ -180,21 +185,52 @@ class Usual:
         sent = message.event
         if sent.__class__ is not str:
             raise Unusual
-        declared, original = _declared(sent)
+        name = event_name(sent)
+        original = sent if sent != name else None
+        declared: Any = event_type(name)
+        if declared is None:
+            return self._own(message, came, name, original)
+        if name not in BEHAVIOUR or declared.__struct_fields__ != _ONLY_ITEMS:
+            raise Unusual
         given = message.properties
         properties = _decode_properties(given) if len(given) else _NOTHING
         if properties.test is True:
             raise Unusual
         visitor, customer = _who(message)
-        correlation = properties.checkout_id or properties.cart_id
         return Typed(
-            event=declared(visitor_id=visitor, items=_items(properties)),
-            sender="segment",
+            name=name,
+            payload=declared(visitor_id=visitor, items=_items(properties)),
+            schema=declared.schema,
+            sender=SENDER,
             message_id=_id(message.message_id),
+            visitor_id=visitor,
             customer_id=customer,
             occurred_at=_happened(message, came),
-            correlation_id=correlation if correlation and len(correlation) <= MAX_ID_CHARACTERS else None,
+            correlation_id=_short_id(properties.checkout_id or properties.cart_id),
             said=self._what_is_said(message, came, original, properties.url or None, properties.referrer or None),
+        )
+
+    def _own(self, message: _Message, came: Came, name: str, original: str | None) -> Typed:
+        """A shop's own event, which keeps its properties as they are."""
+        given = message.properties
+        properties = _decode_own(given) if len(given) else {}
+        url, referrer, cart = (properties.get(field) or None for field in ("url", "referrer", "cart_id"))
+        if properties.get("test") is True or properties.get("checkout_id") is not None:
+            raise Unusual
+        if not all(each is None or each.__class__ is str for each in (url, referrer, cart)):
+            raise Unusual
+        check_payload(properties, "properties")
+        visitor, customer = _who(message)
+        return Typed(
+            name=name,
+            payload=clean(properties),
+            sender=SENDER,
+            message_id=_id(message.message_id),
+            visitor_id=visitor,
+            customer_id=customer,
+            occurred_at=_happened(message, came),
+            correlation_id=_short_id(cart),
+            said=self._what_is_said(message, came, original, url, referrer),
         )
 
     def _seen_page(self, message: _Message, came: Came) -> Typed:
@@ -207,18 +243,20 @@ class Usual:
         url = said.given.url if page.url is UNSET else page.url
         title = said.title if page.title is UNSET else page.title
         referrer = said.given.referrer if page.referrer is UNSET else page.referrer
-        name, category = _text(message.name or page.name), _text(message.category or page.category)
         return Typed(
-            event=PageView(
+            name=PageView.event_name,
+            payload=PageView(
                 visitor_id=visitor,
                 url=page_of(_link(url)),
                 title=short(_text(title), MAX_TITLE_CHARACTERS),
                 referrer=host_of(_link(referrer)),
-                name=short(name, MAX_TITLE_CHARACTERS),
-                category=category,
+                name=short(_text(message.name or page.name), MAX_TITLE_CHARACTERS),
+                category=_text(message.category or page.category),
             ),
-            sender="segment",
+            schema=PageView.schema,
+            sender=SENDER,
             message_id=_id(message.message_id),
+            visitor_id=visitor,
             customer_id=customer,
             occurred_at=_happened(message, came),
             said=said,
@@ -263,16 +301,6 @@ class Usual:
             self._seen = {mark}
 
 
-@lru_cache(2048)
-def _declared(sent: str) -> tuple[Any, str | None]:
-    """The type of an event of which nothing is said but its products, and its name where it was sent as another."""
-    name = event_name(sent)
-    declared: type[Event] | None = event_type(name) if name in BEHAVIOUR else None
-    if declared is None or declared.__struct_fields__ != ("visitor_id", "items"):
-        raise Unusual
-    return declared, sent if sent != name else None
-
-
 def _who(message: _Message) -> tuple[str, str | None]:
     """Visitor and customer."""
     user, anonymous = message.user_id, message.anonymous_id
@@ -288,6 +316,10 @@ def _id(value: Any) -> str:
     if value.__class__ is str and 0 < len(value) <= MAX_ID_CHARACTERS and value.isprintable():
         return value
     raise Unusual
+
+
+def _short_id(value: str | None) -> str | None:
+    return value if value and len(value) <= MAX_ID_CHARACTERS else None
 
 
 def _text(value: Any) -> str | None:

@@ -208,7 +208,7 @@ async def _portion(context: _Context, clock: _Clock, begin: int, count: int) -> 
         for request in requests:
             context.keyring.known(key_in(request.headers) or dialect.key_in(request))
     with clock.step("decode"):
-        items = [dialect.decode(request) for request in requests]
+        items = [[*dialect.decode(request)] for request in requests]
     with clock.step("seal"):
         decoded = [
             seal_all(each, context.key, request.received_at, Circumstances(request, dialect.name, context.key))

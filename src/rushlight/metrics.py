@@ -29,6 +29,7 @@ CATALOGUE: dict[str, Metric] = {
     "rushlight_ingest_turned_away_total": Metric(
         "counter", "Events turned away by quota or overload, by what they were; a request not decoded counts as one."
     ),
+    "rushlight_ingest_held_bytes": Metric("gauge", "Of bodies that are on their way and of long requests in work."),
     "rushlight_ingest_waiting_requests": Metric("gauge", "Requests that wait for the disk."),
     "rushlight_viewers": Metric("gauge", "Connections that watch the live board of this process."),
     "rushlight_mongodb_up": Metric("gauge", "1 while MongoDB's primary answers this process."),

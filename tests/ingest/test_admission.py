@@ -143,7 +143,7 @@ def test_a_slow_disk_turns_views_away_first() -> None:
 
 def test_bodies_in_parts_have_a_bound_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was held is free again when a body is read or given up."""
-    monkeypatch.setattr(admission_, "MAX_READING_BYTES", 100)
+    monkeypatch.setattr(admission_, "MAX_HELD_BYTES", 100)
     door = Traffic().door
     with door.reading() as first, door.reading() as second:
         first(60)

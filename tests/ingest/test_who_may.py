@@ -88,7 +88,7 @@ async def test_beyond_a_quota_and_beyond_the_limit(door: Door, database: Databas
 
 async def test_an_upload_in_parts_is_counted(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bodies that come in parts may hold only so much memory together; a small one is not concerned."""
-    monkeypatch.setattr("rushlight.ingest.admission.MAX_READING_BYTES", 1000)
+    monkeypatch.setattr("rushlight.ingest.admission.MAX_HELD_BYTES", 1000)
     large: dict[str, Any] = event(data={"page": "p" * 2000})
     refused = await door.send(large, parts=4)
     assert (refused.status, refused.body["error"]["code"]) == (503, "overload")

@@ -45,7 +45,8 @@ FORGET_SECONDS = 60.0
 # How long the oldest request may have waited for the disk, and how many may wait, by what is at the door.
 MAX_AGE_SECONDS = {VIEW: 2.0, BEHAVIOUR: 5.0, MONEY: 15.0}
 MAX_WAITING = {VIEW: 2000, BEHAVIOUR: 3000, MONEY: 4000}
-MAX_READING_BYTES = 64 << 20
+MAX_HELD_BYTES = 64 << 20
+MAX_HELD_BY_ONE = MAX_HELD_BYTES // 4
 RETRY_SECONDS = {VIEW: 4.0, BEHAVIOUR: 2.0, MONEY: 1.0}
 
 
@@ -155,7 +156,8 @@ class Admission:
         self._accounts: dict[str, _Account] = {}
         self._counted_at = -math.inf
         self._share_rate = float(events_per_second or 0)
-        self._reading_bytes = 0
+        self._held_bytes = 0
+        self._held_by: dict[str, int] = {}
         self._refused: dict[tuple[str, str], int] = {}
         self.waiting = 0
 
@@ -192,19 +194,29 @@ class Admission:
             if quota is not None:
                 quota.take(1)
 
-    def hold(self, size: int) -> None:
-        """Count a piece of a body that comes in parts; `release` is due for it in any case.
+    def hold(self, size: int, owner: str = "") -> None:
+        """Count a piece of a body that comes in parts, or a request in work; `release` is due for it in any case.
+
+        Args:
+            owner: of a request in work: of all room no one has more than a part.
 
         Raises:
             TurnedAway: too much is held.
         """
-        self._reading_bytes += size
-        if self._reading_bytes > MAX_READING_BYTES:
-            raise self._overload(BEHAVIOUR, "too many large bodies are on their way")
+        self._held_bytes += size
+        own = 0
+        if owner:
+            own = self._held_by[owner] = self._held_by.get(owner, 0) + size
+        if self._held_bytes > MAX_HELD_BYTES or own > MAX_HELD_BY_ONE:
+            raise self._overload(BEHAVIOUR, "too many large bodies are on their way or in work")
 
-    def release(self, size: int) -> None:
-        """A body, or what came of it, has been read or given up."""
-        self._reading_bytes -= size
+    def release(self, size: int, owner: str = "") -> None:
+        """A body, or what came of it, has been read, dealt with or given up."""
+        self._held_bytes -= size
+        if owner:
+            self._held_by[owner] -= size
+            if not self._held_by[owner]:
+                del self._held_by[owner]
 
     @contextmanager
     def reading(self) -> Iterator[Callable[[int], None]]:
@@ -226,6 +238,7 @@ class Admission:
         for (reason, kind), count in sorted(self._refused.items()):
             exposition.add("rushlight_ingest_turned_away_total", count, reason=reason, kind=kind)
         exposition.add("rushlight_ingest_waiting_requests", self.waiting)
+        exposition.add("rushlight_ingest_held_bytes", self._held_bytes)
 
     def _limited(self, key: Key) -> bool:
         return self._whole is not None or key.limit is not None or self._default_quota is not None

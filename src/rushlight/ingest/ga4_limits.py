@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -77,6 +78,8 @@ class _Twice(dict[str, Any]):
 
 def check(request: Request) -> list[Message]:
     """What there is to warn of; nothing for a body that is not a JSON object, which is refused before."""
+    if len(request.body) > MAX_BODY_BYTES:  # nor is it looked at further
+        return [_of("", f"The body is larger than {MAX_BODY_BYTES // 1000} kB.", "VALUE_OUT_OF_BOUNDS")]
     try:
         body = json.loads(request.body, object_pairs_hook=_object)
     except (ValueError, RecursionError):
@@ -88,14 +91,12 @@ def _object(pairs: list[tuple[str, Any]]) -> _Twice:
     found = _Twice(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        found.twice = tuple(name for name in found if names.count(name) > 1)
+        found.twice = tuple(name for name, count in Counter(names).items() if count > 1)
     return found
 
 
 def _request(request: Request, body: _Object) -> Iterator[Message]:
     yield from _stream(parse_qs(request.query))
-    if len(request.body) > MAX_BODY_BYTES:
-        yield _of("", f"The body is larger than {MAX_BODY_BYTES // 1000} kB.", "VALUE_OUT_OF_BOUNDS")
     yield from _twice(body, "")
     if not body.get("client_id") and not body.get("app_instance_id"):
         yield _of("client_id", "client_id is required.", "VALUE_REQUIRED")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping
 
 from rushlight.errors import Rejected, Unavailable
 from rushlight.ingest.admission import Admission, TurnedAway
 from rushlight.ingest.asgi import Receive, Scope, Send, serve
-from rushlight.ingest.context.circumstances import SOMEWHERE, Circumstances
+from rushlight.ingest.context.circumstances import SOMEWHERE
 from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.credentials import key_in
 from rushlight.ingest.dialects.cloudevents import CloudEvents
@@ -20,24 +18,21 @@ from rushlight.ingest.dialects.ga4_debug import Ga4Debug
 from rushlight.ingest.dialects.segment import PATHS, Segment
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import UNSURE, Key, Keyring
-from rushlight.ingest.limits import MAX_BODY_BYTES, inflate
-from rushlight.ingest.log.priority import VIEW, priority_of
+from rushlight.ingest.limits import GZIP_MAGIC, MAX_BODY_BYTES, inflate
 from rushlight.ingest.origins import check_sender
 from rushlight.ingest.refusals import (
     CORS,
     Refused,
-    complete,
     too_large,
-    turned_away,
     unavailable,
     unknown_key,
     unusable,
 )
 from rushlight.ingest.rejections import WHOLE, Rejections
-from rushlight.ingest.reports import seal_all, source_of
-from rushlight.ingest.request import Answer, Decoded, Dialect, Rejection, Report, Request, Typed
-from rushlight.ingest.segment_context import for_sdks
+from rushlight.ingest.reports import source_of
+from rushlight.ingest.request import Answer, Dialect, Rejection, Request
 from rushlight.ingest.segment_settings import SETTINGS, serve_settings
+from rushlight.ingest.taking import Taking, answering, told, worded
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +40,8 @@ ALLOWED_HEADERS = (
     *("authorization", "content-type", "content-encoding", "x-write-key", "x-retry-count", "traceparent"),
     *("ce-id", "ce-source", "ce-specversion", "ce-subject", "ce-time", "ce-type"),
 )
-MAX_KEPT = 4096
+# Unpacked it may be too much for one piece of work.
+PACKED_BYTES = 8 << 10
 PREFLIGHT = [
     CORS,
     (b"access-control-allow-methods", b"POST, OPTIONS"),
@@ -94,13 +90,11 @@ class IngestApp:
         surroundings: Surroundings = SOMEWHERE,
         rejections: Rejections | None = None,
     ) -> None:
-        self._intake = intake
         self._rejections = rejections
         self._keyring = keyring
         self.admission = admission or Admission(age_seconds=intake.age_seconds)
-        self._surroundings = surroundings
+        self._taking = Taking(intake, self.admission, surroundings, rejections)
         self._verifying: set[asyncio.Task[None]] = set()
-        self._kept: dict[tuple[int, str | None, str, Key], tuple[Mapping[str, str], Circumstances]] = {}
 
     def early(self, method: str, headers: Mapping[str, str], path: str = "") -> Answer | None:
         """The answer to a request whose body need not be read; None for all others."""
@@ -119,7 +113,7 @@ class IngestApp:
                 if key is not UNSURE:
                     self._greet(key, headers, path)
         except Refused as refused:
-            return _told(refused, path)
+            return told(refused, path)
         return None
 
     def take(self, request: Request, answer: Callable[[Answer], None]) -> None:
@@ -131,7 +125,7 @@ class IngestApp:
         try:
             self._take(request, answer)
         except Refused as refused:
-            answer(_told(refused, request.path))
+            answer(told(refused, request.path))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request to a path of `DIALECTS`, or for the settings of analytics.js, from any server."""
@@ -151,7 +145,7 @@ class IngestApp:
             try:
                 self._greet(await self._verify(text), headers, path)
             except Refused as refused:
-                refused.answer = _worded(refused, path)
+                refused.answer = worded(refused, path)
                 raise
 
     async def _verify(self, text: str) -> Key:
@@ -164,6 +158,22 @@ class IngestApp:
         return key
 
     def _take(self, request: Request, answer: Callable[[Answer], None]) -> None:
+        if len(request.body) > PACKED_BYTES and request.body.startswith(GZIP_MAGIC):
+            text = key_in(request.headers)
+            known = self._keyring.known(text)
+            key = known if isinstance(known, Key) else None
+            if key is not None:
+                self._greet(key, request.headers, request.path)
+            work = answering(self._unpacked(request, answer), request, answer)
+            self._taking.hold(key, key.prefix if key else f"from {request.client}", len(request.body), work)
+        else:
+            self._take_whole(request, answer)
+
+    def _unpacked(self, request: Request, answer: Callable[[Answer], None]) -> Iterator[None]:
+        yield
+        self._take_whole(request, answer)
+
+    def _take_whole(self, request: Request, answer: Callable[[Answer], None]) -> None:
         dialect = DIALECTS[request.path]
         try:
             request.body = inflate(request.body)
@@ -186,35 +196,15 @@ class IngestApp:
         try:
             self._take_from(await self._verify(text), request, dialect, answer)
         except Refused as refused:
-            answer(_told(refused, request.path))
+            answer(told(refused, request.path))
         except Exception:  # nobody awaits this: without an answer its client would wait for ever
             logger.exception("a request to %s failed", request.path)
-            answer(_told(Refused(500, "this is our mistake", code="internal"), request.path))
+            answer(told(Refused(500, "this is our mistake", code="internal"), request.path))
 
     def _take_from(self, key: Key, request: Request, dialect: Dialect, answer: Callable[[Answer], None]) -> None:
         self._greet(key, request.headers, request.path)
         request.trusted = key.kind == "secret"
-        decoded = self._decode(request, dialect, key)
-        if request.path in CHECKS:
-            answer(complete(dialect.answer(request, decoded)))
-            return
-        if decoded.rejected:
-            self._count(key, decoded.rejected, request.body, dialect.name)
-        if not decoded.envelopes:
-            answer(complete(dialect.answer(request, decoded)))
-            return
-
-        def told(error: Unavailable | None) -> None:
-            self.admission.waiting -= 1
-            answer(complete(unavailable(error).answer if error else dialect.answer(request, decoded)))
-
-        try:
-            self._intake.put(decoded.envelopes).then(told)
-        except Unavailable as error:
-            raise unavailable(error) from error
-        except Rejected as error:  # what is small on the wire can be large as an event
-            raise Refused(413, error.reason, code=error.code, field=error.field) from error
-        self.admission.waiting += 1
+        self._taking.take(key, request, dialect, answer, stored=request.path not in CHECKS)
 
     def _greet(self, key: Key, headers: Mapping[str, str], path: str) -> None:
         """Refuse what can be refused without its body."""
@@ -222,47 +212,10 @@ class IngestApp:
             check_sender(key, headers)
             self.admission.enter(key, path)
         except Rejected as error:
-            self._count(key, [Rejection.of(WHOLE, error)])
+            self._taking.count(key, [Rejection.of(WHOLE, error)])
             raise Refused(403, error.reason, code=error.code, field=error.field) from error
         except TurnedAway as away:
-            self._turn_away(key, away, 1)
-
-    def _turn_away(self, key: Key, away: TurnedAway, events: int) -> NoReturn:
-        self._intake.reject(source_of(key), f"{away.code}_{away.kind}", events)
-        raise turned_away(away) from away
-
-    def _decode(self, request: Request, dialect: Dialect, key: Key) -> Decoded:
-        try:
-            items = dialect.decode(request)
-        except Rejected as error:
-            self._count(key, [Rejection.of(WHOLE, error)], request.body, dialect.name)
-            self.admission.charge(key)
-            raise unusable(error) from error
-        try:
-            self.admission.admit(key, len(items), _priority(items))
-        except TurnedAway as away:
-            self._turn_away(key, away, len(items))
-        return seal_all(items, key, request.received_at, self._circumstances(request, dialect.name, key))
-
-    def _circumstances(self, request: Request, dialect: str, key: Key) -> Circumstances:
-        if not request.again:
-            return Circumstances(request, dialect, key, self._surroundings)
-        # Of a head that is kept, the headers are one object for as long as the entry holds it.
-        place = (id(request.headers), request.client, dialect, key)
-        kept = self._kept.get(place)
-        if kept is None:
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
-            found = Circumstances(request, dialect, key, self._surroundings)
-            kept = self._kept[place] = (request.headers, found)
-        return kept[1]
-
-    def _count(self, key: Key, rejected: Sequence[Rejection], body: bytes = b"", dialect: str = "") -> None:
-        source = source_of(key)
-        for code, count in Counter([each.code for each in rejected]).items():
-            self._intake.reject(source, code, count)
-        if self._rejections is not None:
-            self._rejections.events(key, source, dialect, rejected, body)
+            self._taking.turn_away(key, away, 1)
 
     def _whole(self, refused: Refused, text: str, dialect: str = "") -> Refused:
         """Note a request that is refused before its body is read or its sender is known."""
@@ -276,20 +229,6 @@ class IngestApp:
         return refused
 
 
-def _told(refused: Refused, path: str) -> Answer:
-    return complete(_worded(refused, path))
-
-
-def _worded(refused: Refused, path: str) -> Answer:
-    return for_sdks(refused.answer) if path in PATHS else refused.answer
-
-
 def _name(path: str) -> str:
     dialect = DIALECTS.get(path)
     return dialect.name if dialect else ""
-
-
-def _priority(items: Sequence[Report | Typed | Rejection]) -> int:
-    """The highest of what a request holds; what is nothing is a view."""
-    names = {item.name for item in items if not isinstance(item, Rejection)}
-    return max([priority_of(name) for name in names], default=VIEW)

@@ -10,12 +10,18 @@ from rushlight.errors import Rejected
 from rushlight.ingest.limits import MAX_EVENT_BYTES, MAX_EVENTS, TooLarge
 
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
-# A string that does not end goes to the end of the text: each byte is looked at once, whatever a sender thinks of.
+# A string that does not end goes to the end of the text: each byte is looked at a few times at most, whatever a sender
+# thinks of. Objects and arrays that hold at most one more level are passed over as a whole: most of an event is.
 _STRING = rb'"(?:[^"\\]++|\\.)*+"?'
-_TOKENS = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
+_FLAT = rb'[^"\[\]{}]++|' + _STRING
+_LEAF = rb"\{(?:%b)*+\}|\[(?:%b)*+\]" % (_FLAT, _FLAT)
+_TWIG = rb"\{(?:%b|%b)*+\}|\[(?:%b|%b)*+\]" % (_FLAT, _LEAF, _FLAT, _LEAF)
+_NEXT_SIGN = re.compile(rb"(?:%b|%b)*+([\[\]{}])" % (_FLAT, _TWIG), re.DOTALL)
+_NEXT_SIGN_OR_COMMA = re.compile(rb'(?:[^"\[\]{},]++|%b|%b)*+([\[\]{},])' % (_STRING, _TWIG), re.DOTALL)
 _MEMBER = re.compile(rb"\s*(" + _STRING + rb")\s*:\s*(.*)\Z", re.DOTALL)
-# Text that JSON's own parser refuses is looked at in Python, so that only so much of it is.
-MAX_TOKENS = 150_000
+# Text that JSON's own parser refuses is looked at in Python, so that only so much of it is; no SDK sends more at once.
+MAX_LENIENT_BYTES = 512 << 10
+MAX_SIGNS = 30_000
 MAX_OPEN = 20_000
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -107,23 +113,24 @@ def _member_leniently(body: bytes, name: str, error: Exception) -> tuple[bytes, 
 def _cut(text: bytes, error: Exception) -> list[bytes]:
     """What stands between the commas of an array or object, whatever it is."""
     parts: list[bytes] = []
-    depth, begin = 0, 1
-    for count, token in enumerate(_TOKENS.finditer(text)):
-        if count > MAX_TOKENS or depth > MAX_OPEN:
+    depth = begin = at = 1
+    for _ in range(MAX_SIGNS if len(text) <= MAX_LENIENT_BYTES else 0):
+        found = (_NEXT_SIGN_OR_COMMA if depth == 1 else _NEXT_SIGN).match(text, at)
+        if found is None or depth > MAX_OPEN:
             break
-        sign = token[0]
+        at, sign = found.end(), found[1]
         if sign in b"[{":
             depth += 1
-        elif sign in b"]}":
+        elif sign == b",":
+            parts.append(text[begin : at - 1].strip())
+            begin = at
+        else:
             depth -= 1
             if depth == 0:
-                last = text[begin : token.start()].strip()
-                if token.end() != len(text):
+                last = text[begin : at - 1].strip()
+                if at != len(text):
                     break
                 return [*parts, last] if parts or last else []
-        elif sign == b"," and depth == 1:
-            parts.append(text[begin : token.start()].strip())
-            begin = token.end()
     raise Rejected(f"the body is not JSON: {error}", code="json") from error
 
 

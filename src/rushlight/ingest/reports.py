@@ -50,13 +50,21 @@ def source_of(key: Key) -> str:
 
 
 def seal_all(
-    items: Sequence[Report | Typed | Rejection], key: Key, received_at: datetime, circumstances: Circumstances
+    items: Sequence[Report | Typed | Rejection],
+    key: Key,
+    received_at: datetime,
+    circumstances: Circumstances,
+    first: int = 0,
 ) -> Decoded:
-    """The events of a request: good ones are kept, whatever their neighbours are like."""
+    """The events of a request: good ones are kept, whatever their neighbours are like.
+
+    Args:
+        first: the place of the first among the request's.
+    """
     envelopes: list[Envelope] = []
     rejected: list[Rejection] = []
     hints: list[Hint] = []
-    for index, item in enumerate(items):
+    for index, item in enumerate(items, first):
         if isinstance(item, Rejection):
             rejected.append(item)
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -178,11 +178,14 @@ class Dialect(Protocol):
     def key_in(self, request: Request, /) -> str:
         """The write key where only this dialect puts it (body, query), or an empty text."""
 
-    def decode(self, request: Request, /) -> Sequence[Report | Typed | Rejection]:
+    def decode(self, request: Request, /) -> Iterable[Report | Typed | Rejection]:
         """The request's events in their order; one that cannot be read costs only itself.
 
+        What is no list is read as it is asked for, so that others can be answered in between.
+
         Raises:
-            TooLarge, UnknownMediaType, Rejected: the body as a whole is beyond the limits or cannot be read.
+            TooLarge, UnknownMediaType, Rejected: the body as a whole is beyond the limits or cannot be read; not later
+                than the first event is given.
         """
 
     def answer(self, request: Request, decoded: Decoded, /) -> Answer:

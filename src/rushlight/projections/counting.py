@@ -47,9 +47,7 @@ def _of(session: Session, shop: str, sources: Mapping[str, str]) -> Counts:
 
 
 @lru_cache(2048)
-def _places(  # noqa: PLR0913, PLR0917 - all by which sessions are told apart
-    shop: str, quarter: int, channel: int, device: int, step: int, engaged: bool, source: str | None
-) -> Counts:
+def _places(shop: str, quarter: int, channel: int, device: int, step: int, engaged: bool, source: str | None) -> Counts:
     """Where one session counts; most sessions of a quarter-hour count in the same few places."""
     day, of_day = keys.day_and_quarter(quarter)
     path = f"q.{of_day}."

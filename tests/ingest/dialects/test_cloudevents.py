@@ -60,7 +60,7 @@ def read(
         received_at=RECEIVED,
         trusted=key.kind == "secret",
     )
-    decoded = seal_all(CloudEvents().decode(request), key, RECEIVED, Circumstances(request, "cloudevents", key))
+    decoded = seal_all([*CloudEvents().decode(request)], key, RECEIVED, Circumstances(request, "cloudevents", key))
     return decoded._replace(envelopes=[decode_envelope(encode(each)) for each in decoded.envelopes])
 
 

@@ -54,7 +54,7 @@ def request_of(body: Any, key: Key = PUBLIC, query: str = QUERY) -> Request:
 
 def sealed(request: Request, key: Key, dialect: Dialect | None = None) -> Decoded:
     """What the request holds."""
-    items = (dialect or Ga4()).decode(request)
+    items = [*(dialect or Ga4()).decode(request)]
     return seal_all(items, key, RECEIVED, Circumstances(request, "ga4", key))
 
 

@@ -69,7 +69,7 @@ def request_of(
 def read(body: Any, path: str = "/v1/batch", key: Key = PUBLIC) -> Decoded:
     """Decode a request of this key."""
     request = request_of(body, path, key)
-    decoded = seal_all(Segment().decode(request), key, RECEIVED, Circumstances(request, "segment", key))
+    decoded = seal_all([*Segment().decode(request)], key, RECEIVED, Circumstances(request, "segment", key))
     return decoded._replace(envelopes=[decode_envelope(encode(each)) for each in decoded.envelopes])
 
 

@@ -128,7 +128,7 @@ def decoded(dialect: Segment, body: Any, path: str, key: Key, at: datetime = REC
         client="203.0.113.9",
         trusted=key.kind == "secret",
     )
-    return seal_all(dialect.decode(request), key, at, Circumstances(request, dialect.name, key, BERLIN))
+    return seal_all([*dialect.decode(request)], key, at, Circumstances(request, dialect.name, key, BERLIN))
 
 
 def told(became: Decoded) -> tuple[list[bytes], int, list[Any], Any]:

@@ -7,7 +7,7 @@ is its payload, amounts as decimals; ``subject`` stands in for the visitor's or 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, NamedTuple
 from urllib.parse import unquote
@@ -58,7 +58,7 @@ class CloudEvents:
         """Nowhere but in the headers."""
         return ""
 
-    def decode(self, request: Request, /) -> list[Report | Rejection]:
+    def decode(self, request: Request, /) -> Iterable[Report | Rejection]:
         """Read a request.
 
         Raises:
@@ -76,7 +76,7 @@ class CloudEvents:
             raise UnknownMediaType(f"send {STRUCTURED} or {BATCH}, not {media_type[:80]}", field="content-type")
         start = body.lstrip()[:1]
         if start == b"[" and media_type != STRUCTURED:
-            return [_read(index, item) for index, item in enumerate(split(body))]
+            return (_read(index, item) for index, item in enumerate(split(body)))
         if start != b"{":
             raise Rejected("the body is neither a JSON object nor, in a batch, an array", code="json")
         read = _read(0, body)

@@ -8,6 +8,7 @@ event that says when it happened, all that it says. An event without any of thes
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import timedelta
 from hashlib import sha256
 from secrets import token_hex
@@ -68,7 +69,7 @@ class Ga4:
         """``api_secret`` of the query."""
         return parse_qs(request.query).get("api_secret", [""])[0]
 
-    def decode(self, request: Request, /) -> list[Report | Rejection]:
+    def decode(self, request: Request, /) -> Iterable[Report | Rejection]:
         """Read a request.
 
         Raises:
@@ -83,7 +84,7 @@ class Ga4:
             raise explained(error) from error
         if not items:
             return [Rejection(0, "events", "is required: at least one event", "missing")]
-        return [_read(index, item, sender, request) for index, item in enumerate(items)]
+        return (_read(index, item, sender, request) for index, item in enumerate(items))
 
     def answer(self, _request: Request, decoded: Decoded, /) -> Answer:
         """As Google answers, always 2xx: 204, or 200 with what was turned away and why."""

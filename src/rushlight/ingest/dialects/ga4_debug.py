@@ -6,6 +6,8 @@ limits are warned of here and not enforced there.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from rushlight.errors import Rejected
@@ -37,7 +39,7 @@ class Ga4Debug:
         """``api_secret`` of the query."""
         return self._ga4.key_in(request)
 
-    def decode(self, request: Request, /) -> list[Report | Rejection]:
+    def decode(self, request: Request, /) -> Iterable[Report | Rejection]:
         """Read a request; a body that cannot be read is one event that was turned away."""
         try:
             return self._ga4.decode(request)

@@ -6,7 +6,7 @@ Under a secret key ``Order Completed`` and ``Order Refunded`` report money, unde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from secrets import token_hex
 from typing import Any
 
@@ -56,7 +56,7 @@ class Segment:
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
             return ""
 
-    def decode(self, request: Request, /) -> Sequence[Report | Typed | Rejection]:
+    def decode(self, request: Request, /) -> Iterable[Report | Typed | Rejection]:
         """Read a request, whatever its content type.
 
         Raises:
@@ -71,14 +71,14 @@ class Segment:
         usual = self._usual.read(request.body, kind, Came(request.received_at))
         return [usual or _read(0, _object(request.body, "the body "), kind, {}, request)]
 
-    def _batch(self, request: Request) -> Sequence[Report | Typed | Rejection]:
+    def _batch(self, request: Request) -> Iterable[Report | Typed | Rejection]:
         rest, items = split_member(request.body, "batch")
         shared = _object(rest)
         if not isinstance(shared, dict) or not items:
             raise Rejected("is required: an array of messages", field="batch", code="missing")
         context = mapping(shared, "context")
         came = Came(request.received_at, msgspec.json.encode(context) if context else b"", shared.get("sentAt"))
-        return [self._one(index, item, came, shared, request) for index, item in enumerate(items)]
+        return (self._one(index, item, came, shared, request) for index, item in enumerate(items))
 
     def _one(self, index: int, item: Any, came: Came, shared: Message, request: Request) -> Report | Typed | Rejection:
         if item.__class__ is msgspec.Raw and len(item) <= MAX_EVENT_BYTES:

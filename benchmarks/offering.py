@@ -1,31 +1,37 @@
 """`python -m benchmarks.offering PLAN`: offers events on schedule to a loopback port, whether or not earlier ones have
 been answered, and prints what became of them as one line of JSON.
 
-Every request is sent when its time has come: over an idle connection, over a new one, or, once there are as many as
-allowed, over the next that becomes idle; its latency counts from its scheduled time all the same.
+Requests are made beforehand. Each is sent when its time has come, or, when all connections wait for an answer, over the
+next that becomes idle; its latency counts from its scheduled time all the same. The loop here waits for nothing but the
+kernel, so how late it comes to a request that is due is its own doing, and told apart.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import gc
+import os
 import random
 import re
+import select
+import socket
 import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
-import uvloop
 
 from benchmarks import bodies, report
 
 HOST = "127.0.0.1"
-TICK_SECONDS = 0.001
 LAST_ANSWER_SECONDS = 15.0
-MOST_REQUESTS = 500_000
+CONNECT_SECONDS = 5.0
+MOST_REQUESTS = 200_000
+MOST_BYTES = 1 << 16
+MOST_KNOWN = 1000
+NICE = -5
 RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)\r\n", re.IGNORECASE)
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
@@ -36,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
 
     Attributes:
         begin: the first event's id; the others count on from it.
-        connections: at most so many at once.
+        connections: so many, all opened beforehand.
     """
 
     port: int
@@ -46,7 +52,7 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
     seconds: float
     seed: int
     begin: int
-    connections: int = 512
+    connections: int = 256
 
 
 class Answers(msgspec.Struct, frozen=True, rename="camel"):
@@ -69,8 +75,9 @@ class Outcome(msgspec.Struct, frozen=True, rename="camel"):
     """What became of everything that was offered.
 
     Attributes:
-        seconds: from the first to the last scheduled time. late: by how many milliseconds requests were sent after
-            their time, for want of an idle connection or because the generator was busy.
+        seconds: from the first to the last scheduled time. late: by how many milliseconds the generator came to
+            requests after their time. queued: for how many more they waited for a connection without a request.
+        cpu_share: of one core, what the generator used.
         unanswered: connection lost, or no answer within fifteen seconds after the last request.
         accepted_by_second: answers of 2xx by the second of their arrival.
     """
@@ -80,6 +87,8 @@ class Outcome(msgspec.Struct, frozen=True, rename="camel"):
     answers: list[Answers]
     unanswered: int
     late: dict[str, float]
+    queued: dict[str, float]
+    cpu_share: float
     connections: int
     accepted_by_second: list[int]
 
@@ -94,13 +103,28 @@ class Outcome(msgspec.Struct, frozen=True, rename="camel"):
         return self.accepted / self.seconds if self.seconds else 0.0
 
 
+class _Due(NamedTuple):
+    """A request whose time has come, and when the generator saw that."""
+
+    at: float
+    seen: float
+    request: bodies.Request
+
+
 class _Sent(NamedTuple):
-    due: float
+    due: _Due
     sent: float
     answered: float
     status: int
-    kind: bodies.Kind
     retry_after: int | None
+
+
+class _Reply(NamedTuple):
+    """What an answer says."""
+
+    status: int
+    retry_after: int | None
+    closes: bool
 
 
 class Offering:
@@ -108,89 +132,111 @@ class Offering:
 
     def __init__(self, plan: Plan):
         self._plan = plan
-        self._loop = asyncio.get_running_loop()
-        self._requests = bodies.requests(plan.format, plan.write_key, plan.seed, plan.begin)
-        self._due: deque[float] = deque()
-        self._idle: list[_Connection] = []
-        self._open: set[_Connection] = set()
-        self._all_closed = asyncio.Event()
-        self._opened = 0
-        self._opening: set[asyncio.Task[object]] = set()
+        self._times = list(schedule(plan))
+        if len(self._times) > MOST_REQUESTS:
+            raise ValueError(f"{len(self._times)} requests are more than {MOST_REQUESTS}")
+        made = bodies.requests(plan.format, plan.write_key, plan.seed, plan.begin)
+        self._requests = [request for _, request in zip(self._times, made, strict=False)]
+        self._poll = select.epoll()
+        self._due: deque[_Due] = deque()
+        self._sockets: dict[int, socket.socket] = {}
+        self._idle: list[socket.socket] = []
+        self._busy: dict[int, tuple[_Due, float]] = {}
+        self._parts: dict[int, bytes] = {}
+        self._known: dict[bytes, _Reply] = {}
         self.finished: list[_Sent] = []
         self.lost = 0
 
-    async def run(self) -> Outcome:
+    def run(self) -> Outcome:
         """Offer everything and wait for the last answers."""
-        times = list(schedule(self._plan))
-        if len(times) > MOST_REQUESTS:
-            raise ValueError(f"{len(times)} requests are more than {MOST_REQUESTS}")
-        began = time.monotonic()
-        position = 0
-        while position < len(times):
-            elapsed = time.monotonic() - began
-            while position < len(times) and times[position] <= elapsed:
-                self._due.append(began + times[position])
+        for _ in range(self._plan.connections):
+            self._open()
+        busy, began = time.process_time(), time.monotonic()
+        try:
+            self._offer(began)
+        finally:
+            for connection in self._sockets.values():
+                connection.close()
+            self._poll.close()
+        share = (time.process_time() - busy) / (time.monotonic() - began)
+        return self._outcome(began, share)
+
+    def _offer(self, began: float) -> None:
+        times, requests = self._times, self._requests
+        position, count = 0, len(times)
+        end = began + self._plan.seconds + LAST_ANSWER_SECONDS
+        while (now := time.monotonic()) < end and (position < count or len(self.finished) + self.lost < count):
+            while position < count and began + times[position] <= now:
+                self._due.append(_Due(began + times[position], now, requests[position]))
                 position += 1
             self._send_due()
-            await asyncio.sleep(TICK_SECONDS)
-        deadline = time.monotonic() + LAST_ANSWER_SECONDS
-        while len(self.finished) + self.lost < len(times) and time.monotonic() < deadline:
-            self._send_due()
-            await asyncio.sleep(TICK_SECONDS)
-        outcome = self._outcome(times, began)
-        await self._close()
-        return outcome
+            pause = min(0.1, max(0.0, began + times[position] - time.monotonic())) if position < count else 0.1
+            for descriptor, _ in self._poll.poll(pause):
+                self._read(descriptor)
 
-    async def _close(self) -> None:
-        for task in self._opening:
-            task.cancel()
-        await asyncio.gather(*self._opening, return_exceptions=True)
-        self._all_closed.clear()
-        for connection in self._open:
-            connection.close()
-        if self._open:
-            await self._all_closed.wait()
+    def _open(self) -> None:
+        connection = socket.create_connection((HOST, self._plan.port), CONNECT_SECONDS)
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._poll.register(connection.fileno(), select.EPOLLIN)
+        self._sockets[connection.fileno()] = connection
+        self._idle.append(connection)
 
     def _send_due(self) -> None:
         while self._due and self._idle:
-            self._idle.pop().send(self._due.popleft(), next(self._requests))
-        wanted = min(len(self._due) - len(self._opening), self._plan.connections - self._opened)
-        for _ in range(wanted):
-            self._opened += 1
-            task: asyncio.Task[object] = self._loop.create_task(
-                self._loop.create_connection(lambda: _Connection(self), HOST, self._plan.port)
-            )
-            self._opening.add(task)
-            task.add_done_callback(self._opened_one)
+            self._send(self._idle.pop(), self._due.popleft())
 
-    def _opened_one(self, task: asyncio.Task[object]) -> None:
-        self._opening.discard(task)
-        if not task.cancelled() and task.exception() is not None:  # refused: what is due waits for the next
-            self._opened -= 1
+    def _send(self, connection: socket.socket, due: _Due) -> None:
+        descriptor = connection.fileno()
+        self._busy[descriptor] = (due, time.monotonic())
+        try:
+            whole = connection.send(due.request.data) == len(due.request.data)
+        except OSError:
+            whole = False
+        if not whole:  # the last one was answered, so there is room, unless it was closed meanwhile
+            self._lose(descriptor)
 
-    def made(self, connection: _Connection) -> None:
-        """A connection is open."""
-        self._open.add(connection)
-        self.idle(connection)
-
-    def idle(self, connection: _Connection) -> None:
-        """A connection can take the next request."""
-        if self._due:
-            connection.send(self._due.popleft(), next(self._requests))
+    def _read(self, descriptor: int) -> None:
+        connection = self._sockets.get(descriptor)
+        if connection is None:
+            return
+        try:
+            data = connection.recv(MOST_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            self._lose(descriptor)
+            return
+        if descriptor in self._parts:
+            data = self._parts.pop(descriptor) + data
+        reply = self._known.get(data) or _read_reply(data)
+        if reply is None:
+            self._parts[descriptor] = data
+            return
+        if len(self._known) < MOST_KNOWN:
+            self._known[data] = reply
+        due, sent = self._busy.pop(descriptor)
+        self.finished.append(_Sent(due, sent, time.monotonic(), reply.status, reply.retry_after))
+        if reply.closes:
+            self._lose(descriptor)
+        elif self._due:
+            self._send(connection, self._due.popleft())
         else:
             self._idle.append(connection)
 
-    def gone(self, connection: _Connection, *, in_flight: bool) -> None:
-        """A connection is closed."""
-        self._open.discard(connection)
-        if not self._open:
-            self._all_closed.set()
-        self._opened -= 1
-        self.lost += in_flight
+    def _lose(self, descriptor: int) -> None:
+        """A connection is closed; another takes its place, if there is one to be had."""
+        connection = self._sockets.pop(descriptor)
         if connection in self._idle:
             self._idle.remove(connection)
+        self._parts.pop(descriptor, None)
+        self.lost += self._busy.pop(descriptor, None) is not None
+        self._poll.unregister(descriptor)
+        connection.close()
+        with contextlib.suppress(OSError):
+            self._open()
 
-    def _outcome(self, times: Sequence[float], began: float) -> Outcome:
+    def _outcome(self, began: float, share: float) -> Outcome:
         seconds = [0] * (int(self._plan.seconds + LAST_ANSWER_SECONDS) + 1)
         for each in self.finished:
             if each.status // 100 == 2:
@@ -199,12 +245,14 @@ class Offering:
             seconds.pop()
         statuses = sorted({each.status for each in self.finished})
         return Outcome(
-            offered=len(times),
+            offered=len(self._times),
             seconds=self._plan.seconds,
             answers=[self._answers(status) for status in statuses],
-            unanswered=len(times) - len(self.finished),
-            late=percentiles((each.sent - each.due) * 1000 for each in self.finished),
-            connections=self._opened,
+            unanswered=len(self._times) - len(self.finished),
+            late=percentiles((each.due.seen - each.due.at) * 1000 for each in self.finished),
+            queued=percentiles((each.sent - each.due.seen) * 1000 for each in self.finished),
+            cpu_share=round(share, 3),
+            connections=len(self._sockets),
             accepted_by_second=seconds,
         )
 
@@ -213,57 +261,26 @@ class Offering:
         kinds: dict[str, int] = dict.fromkeys(bodies.KINDS, 0)
         retry_after: dict[int, int] = {}
         for each in found:
-            kinds[each.kind] += 1
+            kinds[each.due.request.kind] += 1
             if each.retry_after is not None:
                 retry_after[each.retry_after] = retry_after.get(each.retry_after, 0) + 1
-        latency = percentiles((each.answered - each.due) * 1000 for each in found)
+        latency = percentiles((each.answered - each.due.at) * 1000 for each in found)
         service = percentiles((each.answered - each.sent) * 1000 for each in found)
         return Answers(status, len(found), kinds, latency, service, dict(sorted(retry_after.items())))
 
 
-class _Connection(asyncio.Protocol):
-    """One request at a time."""
-
-    def __init__(self, offering: Offering):
-        self._offering = offering
-        self._buffer = b""
-        self._request: tuple[float, float, bodies.Kind] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
-        self._offering.made(self)
-
-    def close(self) -> None:
-        """End it, whatever is on its way."""
-        self._transport.close()
-
-    def send(self, due: float, request: bodies.Request) -> None:
-        """Send a request whose time has come."""
-        self._request = (due, time.monotonic(), request.kind)
-        self._transport.write(request.data)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer = self._buffer + data if self._buffer else data
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0 or self._request is None:
-            return
-        head = self._buffer[: end + 2]
-        length = CONTENT_LENGTH.search(head)
-        if len(self._buffer) < end + 4 + (int(length[1]) if length else 0):
-            return
-        due, sent, kind = self._request
-        status = int(head[9:12])
-        after = RETRY_AFTER.search(head) if status >= 400 else None
-        retry_after = int(after[1]) if after else None
-        self._offering.finished.append(_Sent(due, sent, time.monotonic(), status, kind, retry_after))
-        self._buffer, self._request = b"", None
-        if b"\r\nconnection: close\r\n" in head.lower():
-            self._transport.close()
-        else:
-            self._offering.idle(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason changes nothing
-        self._offering.gone(self, in_flight=self._request is not None)
+def _read_reply(data: bytes) -> _Reply | None:
+    """What an answer says, once it is whole."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    head = data[: end + 2]
+    length = CONTENT_LENGTH.search(head)
+    if len(data) < end + 4 + (int(length[1]) if length else 0):
+        return None
+    status = int(head[9:12])
+    after = RETRY_AFTER.search(head) if status >= 400 else None
+    return _Reply(status, int(after[1]) if after else None, b"\r\nconnection: close\r\n" in head.lower())
 
 
 def schedule(plan: Plan) -> Iterator[float]:
@@ -281,15 +298,14 @@ def percentiles(values: Iterable[float]) -> dict[str, float]:
     return {name: round(report.percentile(found, share), 2) for name, share in PERCENTILES.items()} if found else {}
 
 
-async def _offer(plan: Plan) -> Outcome:
-    return await Offering(plan).run()
-
-
 def main(arguments: Sequence[str]) -> None:
     """Offer what the plan says."""
     plan = msgspec.json.decode(arguments[0], type=Plan)
+    with contextlib.suppress(OSError):  # where that is allowed: a generator that waits measures its own waiting
+        os.nice(NICE)
+    offering = Offering(plan)
     gc.disable()  # the number of requests is limited, and a collection would delay some
-    print(msgspec.json.encode(uvloop.run(_offer(plan))).decode())
+    print(msgspec.json.encode(offering.run()).decode())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks import bodies, collectors, offering, report
 from benchmarks.offering import Answers, Outcome
-from benchmarks.processes import BenchmarkError, memory
+from benchmarks.processes import BenchmarkError, resident
 
 WARM_UP_SECONDS = 3
 SAMPLE_SECONDS = 0.25
@@ -22,7 +22,8 @@ MARGIN_SECONDS = 90.0
 MEGABYTE = 1_000_000
 GOAL_GOODPUT = 0.8
 GOAL_REJECTION_MS = 50.0
-LATE_MS = 50.0
+LATE_MS = 10.0
+MOST_TRIES = 3
 
 
 class Plan(msgspec.Struct, frozen=True, rename="camel"):
@@ -45,7 +46,7 @@ class Measurement(msgspec.Struct, frozen=True, rename="camel"):
     Attributes:
         stored: events of the run in the journal. memory: of the process that takes events in, resident bytes every
             quarter of a second from the first request to the last answer.
-        cpu_share: of one core, what that process used.
+        cpu_share: of one core, what that process used. void: runs before it in which the generator was late.
     """
 
     factor: float
@@ -54,6 +55,12 @@ class Measurement(msgspec.Struct, frozen=True, rename="camel"):
     stored: int
     memory: list[int]
     cpu_share: float
+    void: int = 0
+
+    @property
+    def is_void(self) -> bool:
+        """Whether the generator itself was late: then its latencies say nothing of Rushlight."""
+        return self.outcome.late["p99"] > LATE_MS
 
     @property
     def accepted(self) -> list[Answers]:
@@ -85,7 +92,7 @@ class MemoryWatch:
 
     def _look(self) -> None:
         while True:
-            self.samples.append(memory(self._pid).rss)
+            self.samples.append(resident(self._pid))
             if self._end.wait(SAMPLE_SECONDS):
                 return
 
@@ -164,9 +171,18 @@ def _rounds(system: collectors.Ours, plan: Plan) -> Iterator[Measurement]:
     for number in range(1, plan.rounds + 1):
         turn = number % len(plan.factors)
         for factor in (*plan.factors[turn:], *plan.factors[:turn]):
-            one = measure(system, factor, number, plan)
+            one = _on_time(system, factor, number, plan)
             print(f"round {number}:", *_row([one], plan), sep="  ", flush=True)
             yield one
+
+
+def _on_time(system: collectors.Ours, factor: float, number: int, plan: Plan) -> Measurement:
+    """A run in which the generator was on time, or the last of several."""
+    void = 0
+    while (one := measure(system, factor, number, plan)).is_void and void < MOST_TRIES - 1:
+        void += 1
+        print(f"the generator was {one.outcome.late['p99']:.0f} ms late:", *_row([one], plan), sep="  ", flush=True)
+    return msgspec.structs.replace(one, void=void)
 
 
 def summary(measured: Sequence[Measurement], plan: Plan) -> tuple[str, str]:
@@ -182,7 +198,9 @@ def _table(measured: Sequence[Measurement], plan: Plan) -> str:
         "turned away: p50 ms",
         "p99",
         "p99 from sending",
-        "sent late: p99 ms",
+        "waited for a connection: p99 ms",
+        "generator late: p99 ms",
+        "void",
         "CPU of a core",
     ]
     head += ["RSS MB: first", "largest", "last", "unanswered"]
@@ -211,7 +229,9 @@ def _row(runs: Sequence[Measurement], plan: Plan, most: float | None = None) -> 
         *(_typical(accepted, "latency", name) for name in ("p50", "p99")),
         *(_typical(rejected, "latency", name) for name in ("p50", "p99")),
         _typical(rejected, "service", "p99"),
+        report.number(report.median(one.outcome.queued["p99"] for one in runs), 1),
         report.number(report.median(one.outcome.late["p99"] for one in runs), 1),
+        str(sum(one.void for one in runs)),
         f"{100 * report.median(one.cpu_share for one in runs):.0f} %",
         report.number(runs[0].memory[0] / MEGABYTE, 1),
         report.number(max(max(one.memory) for one in runs) / MEGABYTE, 1),
@@ -259,20 +279,24 @@ def _verdict(measured: Sequence[Measurement], plan: Plan) -> str:
 
 def _warning(measured: Sequence[Measurement]) -> list[str]:
     """What a reader must know when the machine had not enough time for the generator."""
-    late = [one for one in measured if one.outcome.late["p99"] > LATE_MS]
+    late = sum(one.is_void for one in measured)
     if not late:
         return []
     told = (
-        f"**In {len(late)} of {len(measured)} runs one of a hundred requests was sent more than {LATE_MS:.0f} ms late: "
-        "the machine was too busy for what was offered, and these latencies say little of Rushlight.**"
+        f"**In {late} of {len(measured)} runs, tried {MOST_TRIES} times each, the generator itself came to one of a "
+        f"hundred requests more than {LATE_MS:.0f} ms late: the machine was too busy, and the latencies of those runs "
+        "say nothing of Rushlight.**"
     )
     return [told]
 
 
 def _explanation(ledger: dict[str, object]) -> str:
     return (
-        "Latencies count from the moment a request was due, whether or not the generator could send it then (*sent "
-        "late*); *from sending* leaves that out. After every run each event that was answered with 2xx was in the "
-        "journal, and no other; at the end the ledger balanced: "
+        "Latencies count from the moment a request was due. The requests are made beforehand and sent by a process of "
+        "its own, which waits for nothing but the kernel: *generator late* is how long after that moment it came to "
+        f"them. A run in which that is more than {LATE_MS:.0f} ms for one of a hundred is *void* and done again. What "
+        "a request then *waited for a connection* that had its answer, and all time *from sending*, is Rushlight's. "
+        "Worker, MongoDB and Valkey run on the same cores. After every run each event that was answered with 2xx was "
+        "in the journal, and no other; at the end the ledger balanced: "
         f"{msgspec.json.encode(ledger['total']).decode()}."
     )

@@ -16,6 +16,7 @@ from rushlight.local.process import spawn
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.02
 CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class BenchmarkError(Exception):
@@ -138,6 +139,14 @@ def memory(pid: int) -> Memory:
             if key in values:
                 values[key] = int(rest.split()[0]) * 1024
     return Memory(values["Pss"], values["Rss"])
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of one process, asked for in a way that does not hold it up; zero when it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _stat(pid: int) -> list[str] | None:

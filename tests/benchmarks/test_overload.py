@@ -16,7 +16,7 @@ def _run(factor: float, taken: int, refused: int) -> Measurement:
     answers = [Answers(202, taken, {"view": taken - 10, "cart": 0, "order": 10}, QUICK, QUICK, {})]
     if refused:
         answers.append(Answers(429, refused, {"view": refused, "cart": 0, "order": 0}, QUICK, QUICK, {2: refused - 1}))
-    outcome = Outcome(taken + refused, 10.0, answers, 0, QUICK, 8, [])
+    outcome = Outcome(taken + refused, 10.0, answers, 0, QUICK, QUICK, 0.1, 8, [])
     return Measurement(factor, 1, outcome, taken, [50_000_000, 51_000_000], 0.5)
 
 

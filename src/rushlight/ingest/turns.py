@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 
-SLICE_SECONDS = 0.004
+SLICE_SECONDS = 0.001
 # Work that has begun holds more memory than work that waits.
 MAX_BEGUN = 4
 

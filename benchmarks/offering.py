@@ -52,7 +52,7 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
     seconds: float
     seed: int
     begin: int
-    connections: int = 256
+    connections: int = 512
 
 
 class Answers(msgspec.Struct, frozen=True, rename="camel"):

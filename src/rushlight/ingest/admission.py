@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rushlight.errors import Unavailable
+from rushlight.ingest.buckets import Bucket, Quota
 from rushlight.ingest.keys import Key
 from rushlight.ingest.log.priority import BEHAVIOUR, MONEY, VIEW
 
@@ -36,9 +37,6 @@ VIEW_ROUTES = frozenset({"/v1/page", "/v1/p", "/v1/screen", "/v1/s"})
 FLOORS = {VIEW: 0.5, BEHAVIOUR: 0.25, MONEY: 0.0}
 SPARE = {VIEW: 0.9, BEHAVIOUR: 0.8, MONEY: 0.7}
 MONEY_RESERVE = 0.1
-BURST_SECONDS = 1.0
-# A batch may take a bucket below zero, but no further than what it earns in this time.
-MAX_DEBT_SECONDS = 10.0
 ACTIVE_SECONDS = 2.0
 COUNT_SECONDS = 0.5
 FORGET_SECONDS = 60.0
@@ -66,54 +64,6 @@ class TurnedAway(Unavailable):
         self.headers = [(b"retry-after", b"%d" % math.ceil(seconds * random.uniform(1, 2)))]
         if quota is not None:
             self.headers += quota.headers()
-
-
-class Bucket:
-    """Tokens that come at a rate, up to a second's worth."""
-
-    __slots__ = ("at", "level", "rate", "size")
-
-    def __init__(self, rate: float, now: float) -> None:
-        self.rate = rate
-        self.size = max(1.0, rate * BURST_SECONDS)
-        self.level = self.size
-        self.at = now
-
-    def refill(self, now: float) -> float:
-        """What there is now."""
-        level = self.level + (now - self.at) * self.rate
-        self.at = now
-        self.level = level = min(level, self.size)
-        return level
-
-    def take(self, tokens: float) -> None:
-        """Spend, if need be what will come only later."""
-        self.level = max(self.level - tokens, -self.rate * MAX_DEBT_SECONDS)
-
-    def change_rate(self, rate: float) -> None:
-        """Another rate from now on; what there was stays in proportion."""
-        size = max(1.0, rate * BURST_SECONDS)
-        self.level *= size / self.size
-        self.rate, self.size = rate, size
-
-
-class Quota(Bucket):
-    """What one key may send."""
-
-    __slots__ = ()
-
-    @property
-    def seconds(self) -> float:
-        """Until it may send again."""
-        return max(0.0, (1.0 - self.level) / self.rate)
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """How it stands, as many clients read it."""
-        return [
-            (b"x-ratelimit-limit", b"%d" % self.rate),
-            (b"x-ratelimit-remaining", b"%d" % max(0, int(self.level))),
-            (b"x-ratelimit-reset", b"%d" % math.ceil(self.seconds)),
-        ]
 
 
 class _Account:

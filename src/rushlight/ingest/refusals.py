@@ -32,8 +32,12 @@ class Refused(Exception):
     ) -> None:
         super().__init__(reason)
         self.code, self.field = code, field
-        body = msgspec.json.encode({"error": {"code": code, "field": field, "message": reason}})
-        self.answer = Answer(status, body, headers)
+        self.answer = Answer(status, _error(code, field, reason), headers)
+
+
+@lru_cache(256)
+def _error(code: str, field: str, reason: str) -> bytes:
+    return msgspec.json.encode({"error": {"code": code, "field": field, "message": reason}})
 
 
 def unusable(error: Rejected) -> Refused:

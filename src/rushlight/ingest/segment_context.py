@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -88,6 +89,10 @@ def for_sdks(answer: Answer) -> Answer:
 
     RudderStack's for Python takes a refusal without them for a broken network, and sends again what never can be taken.
     """
-    error = msgspec.json.decode(answer.body)["error"]
-    body = msgspec.json.encode({"error": error, "code": error["code"], "message": error["message"]})
-    return answer._replace(body=body)
+    return answer._replace(body=_for_sdks(answer.body))
+
+
+@lru_cache(256)
+def _for_sdks(body: bytes) -> bytes:
+    error = msgspec.json.decode(body)["error"]
+    return msgspec.json.encode({"error": error, "code": error["code"], "message": error["message"]})

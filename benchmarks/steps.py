@@ -31,8 +31,8 @@ from rushlight.ingest.credentials import key_in
 from rushlight.ingest.http import DIALECTS
 from rushlight.ingest.keys import Key, Keyring
 from rushlight.ingest.log.priority import priority_of
-from rushlight.ingest.log.segment import Entry
-from rushlight.ingest.log.sender import Outgoing, Sender
+from rushlight.ingest.log.segment import Entry, Records
+from rushlight.ingest.log.sender import Sender
 from rushlight.ingest.log.wal import WriteAheadLog
 from rushlight.ingest.refusals import complete
 from rushlight.ingest.reports import seal_all
@@ -221,13 +221,13 @@ async def _portion(context: _Context, clock: _Clock, begin: int, count: int) -> 
     with clock.step("log"):
         for group in _groups(entries, context.plan.together):
             began = time.perf_counter()
-            await asyncio.gather(*[context.log.put(each, 0).future for each in group])
+            await asyncio.gather(*[context.log.put(Records.of(each), 0).future for each in group])
             clock.waited("log", time.perf_counter() - began)
-    records = [[Outgoing(0, entry.partition, entry.data) for entry in each] for each in entries]
     with clock.step("stream"):
-        for sent in _groups(records, context.plan.together):
+        for sent in _groups(entries, context.plan.together):
             began = time.perf_counter()
-            answer = await context.sender.append([record for each in sent for record in each])
+            records = Records.of([entry for each in sent for entry in each])
+            answer = await context.sender.append(range(len(records.data)), records.partitions, records.data)
             clock.waited("stream", time.perf_counter() - began)
             assert answer.error is None
     with clock.step("answer"):

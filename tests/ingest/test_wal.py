@@ -17,7 +17,7 @@ from rushlight.errors import Unavailable
 from rushlight.events.envelope import encode
 from rushlight.ingest.log import disk
 from rushlight.ingest.log.priority import BEHAVIOUR, MONEY, VIEW, priority_of
-from rushlight.ingest.log.segment import Entry
+from rushlight.ingest.log.segment import Entry, Records
 from rushlight.ingest.log.wal import Call, WriteAheadLog
 from tests.ingest.making import view
 
@@ -42,7 +42,7 @@ async def written(log: WriteAheadLog, count: int = 1, *, size: int = 0, priority
     """Put records, and wait until they are on disk."""
     first = log.next_number
     entries = [entry(log, number_as_id(first + i), size=size, priority=priority) for i in range(count)]
-    call = log.put(entries, RECEIVED_MS, priority)
+    call = log.put(Records.of(entries), RECEIVED_MS, priority)
     await call.future
     return call
 
@@ -97,11 +97,14 @@ def largest_file(size: int) -> Iterator[None]:
 async def test_written_records_are_found_again(tmp_path: Path) -> None:
     """Records come back with their numbers, ids, partitions, sources, times and bytes."""
     log = WriteAheadLog.create(tmp_path, "db", cap_bytes=CAP_BYTES)
-    calls = [log.put([entry(log), entry(log, priority=MONEY)], RECEIVED_MS, MONEY) for _ in range(20)]
+    calls = [log.put(Records.of([entry(log), entry(log, priority=MONEY)]), RECEIVED_MS, MONEY) for _ in range(20)]
     await asyncio.gather(*(call.future for call in calls))
     await log.close()
     again = take_over(log)
-    wanted = [(n, e.id.hex(), e.data) for call in calls for n, e in enumerate(call.entries, start=call.first)]
+    records = [
+        (data, call.records.ids[16 * i : 16 * i + 16]) for call in calls for i, data in enumerate(call.records.data)
+    ]
+    wanted = [(n, event_id.hex(), data) for n, (data, event_id) in enumerate(records, start=1)]
     (segment,) = again.segments
     found = [(n, segment.id(n), data) for n, data in zip(range(1, 41), segment.read(range(1, 41)), strict=True)]
     assert found == wanted
@@ -114,7 +117,7 @@ async def test_written_records_are_found_again(tmp_path: Path) -> None:
 async def test_concurrent_calls_share_a_commit(tmp_path: Path) -> None:
     """What arrives while the disk works is written together, in one frame."""
     log = WriteAheadLog.create(tmp_path, "db", cap_bytes=CAP_BYTES)
-    calls = [log.put([entry(log)], RECEIVED_MS) for _ in range(100)]
+    calls = [log.put(Records.of([entry(log)]), RECEIVED_MS) for _ in range(100)]
     await asyncio.gather(*(call.future for call in calls))
     data = log.segments[0].path.read_bytes()
     assert data.count(b"\xffRLF") == 2
@@ -129,7 +132,7 @@ def test_a_caller_who_cannot_be_told(caplog: pytest.LogCaptureFixture) -> None:
         told.append(error)
         raise RecursionError
 
-    call = Call([], 0, VIEW, 1, 0)
+    call = Call(Records.of([]), 0, VIEW, 1, 0)
     call.then(fail)
     call.answer()
     call.answer()
@@ -161,7 +164,7 @@ async def test_a_full_log_refuses_and_recovers(tmp_path: Path) -> None:
     assert CAP_BYTES - 20_000 < log.size <= CAP_BYTES
     end = log.next_number
     with pytest.raises(Unavailable, match="full"):
-        log.put([entry(log, size=8000)], RECEIVED_MS, MONEY)
+        log.put(Records.of([entry(log, size=8000)]), RECEIVED_MS, MONEY)
     assert log.next_number == end
     settle_all(log)
     await written(log, size=8000)
@@ -194,7 +197,10 @@ async def test_a_refused_write_acknowledges_nothing_and_loses_nothing(tmp_path: 
     refused = 0
     for attempt in range(60):
         with largest_file(limit if attempt % 20 >= 5 else 1 << 30):
-            calls = [log.put([entry(log, number_as_id(log.next_number), size=300)], RECEIVED_MS) for _ in range(4)]
+            calls = [
+                log.put(Records.of([entry(log, number_as_id(log.next_number), size=300)]), RECEIVED_MS)
+                for _ in range(4)
+            ]
             results = await asyncio.gather(*(call.future for call in calls), return_exceptions=True)
         for call, result in zip(calls, results, strict=True):
             if result is None:
@@ -263,10 +269,10 @@ async def test_compaction_never_hides_a_record(tmp_path: Path) -> None:
     """A new segment that begins while records are being written counts every one of them."""
     log = WriteAheadLog.create(tmp_path, "db", cap_bytes=CAP_BYTES)
     for _ in range(30):
-        calls = [log.put([entry(log, number_as_id(log.next_number))], RECEIVED_MS) for _ in range(3)]
+        calls = [log.put(Records.of([entry(log, number_as_id(log.next_number))]), RECEIVED_MS) for _ in range(3)]
         compaction = asyncio.create_task(log.compact())
         await asyncio.sleep(0)
-        calls += [log.put([entry(log, number_as_id(log.next_number))], RECEIVED_MS) for _ in range(3)]
+        calls += [log.put(Records.of([entry(log, number_as_id(log.next_number))]), RECEIVED_MS) for _ in range(3)]
         await asyncio.gather(compaction, *(call.future for call in calls))
         await log.compact()
     await log.close()

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushlight.ingest.log import disk, wal
+from rushlight.ingest.log.segment import Records
 from rushlight.ingest.log.wal import WriteAheadLog
 from tests.ingest.test_frames import MEMORY
 from tests.ingest.test_wal import CAP_BYTES, RECEIVED_MS, entry, largest_file, number_as_id, open_numbers
@@ -93,7 +94,7 @@ class History:
         self.open = found
 
     def _call(self) -> wal.Call:
-        return self.log.put([entry(self.log, number_as_id(self.log.next_number), size=200)], RECEIVED_MS)
+        return self.log.put(Records.of([entry(self.log, number_as_id(self.log.next_number), size=200)]), RECEIVED_MS)
 
     def _take_over(self, directory: Path) -> None:
         held = disk.lock(directory)

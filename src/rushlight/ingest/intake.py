@@ -17,7 +17,7 @@ from rushlight.events.ids import partition_of
 from rushlight.ingest.log.delivery import Delivery
 from rushlight.ingest.log.holding import hold
 from rushlight.ingest.log.priority import MONEY, VIEW, priority_of
-from rushlight.ingest.log.segment import Entry
+from rushlight.ingest.log.segment import ID_BYTES, Records
 from rushlight.ingest.log.settling import ORIGIN
 from rushlight.ingest.log.wal import Call
 from rushlight.store.database import Database
@@ -105,15 +105,22 @@ class Intake:
         # From here to the log's `put` nothing else runs: the numbers are the ones that the log gives.
         now = self._now_ms()
         received = at_millisecond(now)
-        entries = []
-        priority = VIEW
-        for number, envelope in enumerate(envelopes, start=self._log.next_number):
-            envelope.origin = f"{self._origin}{number}"
+        log, origin, count = self._log, self._origin, self._partitions
+        data, ids, partitions, sources, priorities = [], [], [], [], []
+        for number, envelope in enumerate(envelopes, start=log.next_number):
+            envelope.origin = f"{origin}{number}"
             envelope.received_at = received
-            entry = self._entry(envelope)
-            priority = max(priority, entry.priority)
-            entries.append(entry)
-        return self._log.put(entries, now, priority)
+            text = encode(envelope)
+            if len(text) > MAX_ENVELOPE_BYTES:
+                raise Rejected(f"the event is larger than {MAX_ENVELOPE_BYTES >> 10} KiB", code="size")
+            source = log.sources.find(envelope.source)
+            data.append(text)
+            ids.append(envelope.id)
+            partitions.append(partition_of(envelope.shop, envelope.aggregate_id, count))
+            sources.append(self._new_source(envelope.source) if source is None else source)
+            priorities.append(priority_of(envelope.name))
+        records = Records(data, _packed(ids), bytes(partitions), sources, bytes(priorities))
+        return log.put(records, now, max(priorities))
 
     async def full(self) -> str | None:
         """Why not even money would be accepted now; None when it would."""
@@ -146,33 +153,24 @@ class Intake:
             self._closing = True
             await self._delivery.close(settle_seconds=settle_seconds)
 
-    def _entry(self, envelope: Envelope) -> Entry:
-        data = encode(envelope)
-        if len(data) > MAX_ENVELOPE_BYTES:
-            raise Rejected(f"the event is larger than {MAX_ENVELOPE_BYTES >> 10} KiB", code="size")
-        try:
-            event_id = bytes.fromhex(envelope.id)
-        except ValueError:
-            event_id = b""
-        if len(event_id) != 16:
-            raise Rejected("must be 32 hexadecimal digits", field="id", code="id")
-        return Entry(
-            data,
-            event_id,
-            partition_of(envelope.shop, envelope.aggregate_id, self._partitions),
-            self._source(envelope.source),
-            priority_of(envelope.name),
-        )
-
-    def _source(self, name: str) -> int:
-        number = self._log.sources.find(name)
-        if number is None:
-            if not SOURCE_NAME.match(name):
-                raise Rejected("must be lower-case letters, digits, _ and -, at most 63", field="source", code="source")
-            number = self._log.sources.number(name)
-        return number
+    def _new_source(self, name: str) -> int:
+        if not SOURCE_NAME.match(name):
+            raise Rejected("must be lower-case letters, digits, _ and -, at most 63", field="source", code="source")
+        return self._log.sources.number(name)
 
     def _now_ms(self) -> int:
         # A clock that steps back must not make a later receipt look older than an earlier one.
         self._received_ms = max(self._received_ms, time.time_ns() // 1_000_000)
         return self._received_ms
+
+
+def _packed(ids: Sequence[str]) -> bytes:
+    """Event ids as bytes, one behind the other."""
+    try:
+        packed = bytes.fromhex("".join(ids))
+    except ValueError:
+        packed = b""
+    # Blanks between the digits would be passed over.
+    if len(packed) != ID_BYTES * len(ids) or set(map(len, ids)) != {2 * ID_BYTES}:
+        raise Rejected("must be 32 hexadecimal digits", field="id", code="id")
+    return packed

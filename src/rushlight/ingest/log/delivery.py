@@ -92,22 +92,25 @@ class Delivery:
 
     # What happens when records are on disk
 
-    def _on_written(self, call: Call) -> None:
-        self._feed.written(call)
+    def _on_written(self, calls: Sequence[Call]) -> None:
+        self._feed.written(calls)
         self._unsent.set()
         self.note_change()
         if not self._well or not self._feed.current:  # the stream is behind; the disk is what was promised
-            call.answer()
+            for call in calls:
+                call.answer()
             return
         loop = asyncio.get_running_loop()
-        self._waiting.append((call, loop.time() + STREAM_WAIT_SECONDS))
+        due = loop.time() + STREAM_WAIT_SECONDS
+        self._waiting.extend([(call, due) for call in calls])
         if self._timer is None:
-            self._timer = loop.call_later(STREAM_WAIT_SECONDS, self._answer_overdue)
+            self._timer = loop.call_at(due, self._answer_overdue)
 
     def _answer_sent(self) -> None:
-        while self._waiting and self._waiting[0][0].end <= self._feed.cursor:
+        waiting, cursor = self._waiting, self._feed.cursor
+        while waiting and waiting[0][0].end <= cursor:
             at("log.answering")
-            self._waiting.popleft()[0].answer()
+            waiting.popleft()[0].answer()
 
     def _answer_overdue(self) -> None:
         loop = asyncio.get_running_loop()
@@ -149,12 +152,12 @@ class Delivery:
 
     async def _send_some(self) -> None:
         batch = await self._feed.next()
-        if not batch.records:
+        if not batch.data:
             self._feed.advance(batch.start, batch.end)
             return
         self._doubtful_end = max(batch.end, self._doubtful_end)
         at("log.sending")
-        groups, refused, error = await self._sender.append(batch.records)
+        groups, refused, error = await self._sender.append(batch.numbers, batch.partitions, batch.data)
         at("log.sent")
         self._settling.sent(groups)
         self._feed.advance(batch.start, batch.end if refused is None else refused)

@@ -13,8 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from rushlight.ingest.log.segment import Segment
-from rushlight.ingest.log.sender import Outgoing
-from rushlight.ingest.log.wal import RECORD_OVERHEAD_BYTES, Call, WriteAheadLog
+from rushlight.ingest.log.wal import Call, WriteAheadLog
 
 MAX_BATCH_RECORDS = 1000
 MAX_BATCH_BYTES = 1 << 20
@@ -29,7 +28,9 @@ class Batch(NamedTuple):
 
     start: int
     end: int
-    records: list[Outgoing]
+    numbers: Sequence[int]
+    partitions: Sequence[int]
+    data: Sequence[bytes]
 
 
 class Feed:
@@ -42,7 +43,8 @@ class Feed:
     def __init__(self, log: WriteAheadLog, lookup: Lookup) -> None:
         self._log = log
         self._lookup = lookup
-        self._fresh: deque[Outgoing] = deque()  # dense, and up to the end of what is on disk
+        self._fresh: deque[Call] = deque()  # dense, and up to the end of what is on disk
+        self._fresh_first = 0  # the records of the first of them below this number were sent
         self._fresh_bytes = 0
         self.cursor = log.segments[0].first if log.segments else log.next_number
         # Records below may have been sent before: by whoever held the log, or by us.
@@ -59,17 +61,19 @@ class Feed:
     @property
     def current(self) -> bool:
         """Whether what comes next is what has just come in."""
-        return bool(self._fresh) and self._fresh[0].number <= self.cursor
+        return bool(self._fresh) and self._fresh_first <= self.cursor
 
-    def written(self, call: Call) -> None:
+    def written(self, calls: Sequence[Call]) -> None:
         """Take in what has just come onto the disk."""
-        if self._fresh_bytes + call.size > MAX_FRESH_BYTES:
-            self._fresh.clear()
-            self._fresh_bytes = 0
-        self._fresh_bytes += call.size
-        self._fresh.extend(
-            [Outgoing(number, e.partition, e.data) for number, e in enumerate(call.entries, start=call.first)]
-        )
+        fresh = self._fresh
+        for call in calls:
+            if self._fresh_bytes + call.size > MAX_FRESH_BYTES:
+                fresh.clear()
+                self._fresh_bytes = 0
+            if not fresh:
+                self._fresh_first = call.first
+            self._fresh_bytes += call.size
+            fresh.append(call)
 
     async def next(self) -> Batch:
         """The next records; none, when all in the way are settled.
@@ -86,8 +90,9 @@ class Feed:
         self.cursor = end
         self._sent_end = max(self._sent_end, end)
         fresh = self._fresh
-        while fresh and fresh[0].number < end:
-            self._fresh_bytes -= len(fresh.popleft().data) + RECORD_OVERHEAD_BYTES
+        while fresh and fresh[0].end <= end:
+            self._fresh_bytes -= fresh.popleft().size
+        self._fresh_first = max(self._fresh_first, end)
 
     def rewind(self, partitions: Collection[int]) -> None:
         """Send everything unsettled of these partitions again, in order, before anything new."""
@@ -99,14 +104,33 @@ class Feed:
         self.cursor = min(self.cursor, *first)
 
     def _from_memory(self) -> Batch:
-        records: list[Outgoing] = []
+        start = self.cursor
+        data: list[bytes] = []
+        partitions = bytearray()
         size = 0
-        for record in islice(self._fresh, MAX_BATCH_RECORDS):
-            size += len(record.data)
-            if records and size > MAX_BATCH_BYTES:
+        for call in self._fresh:
+            records, skipped = call.records, max(0, start - call.first)
+            whole = len(data) + len(records.data) <= MAX_BATCH_RECORDS and size + call.size <= MAX_BATCH_BYTES
+            count = len(records.data) if whole else self._fitting(records.data, skipped, len(data), size)
+            some = records.data[skipped : skipped + count]
+            data += some
+            partitions += records.partitions[skipped : skipped + count]
+            size += sum(map(len, some))
+            if skipped + count < len(records.data):
                 break
-            records.append(record)
-        return Batch(self.cursor, records[-1].number + 1, records)
+        end = start + len(data)
+        return Batch(start, end, range(start, end), partitions, data)
+
+    @staticmethod
+    def _fitting(records: Sequence[bytes], begin: int, before: int, size: int) -> int:
+        """How many records from ``begin`` on a batch takes that has some before; at least one, if it is the first."""
+        count = 0
+        for data in islice(records, begin, begin + MAX_BATCH_RECORDS - before):
+            size += len(data)
+            if size > MAX_BATCH_BYTES and before + count:
+                break
+            count += 1
+        return count
 
     async def _from_disk(self) -> Batch:
         start = self.cursor
@@ -118,11 +142,11 @@ class Feed:
         if before:
             await self._lookup(before)
             numbers = [number for number in numbers if segment.is_open(number)]
-        return await self._read(segment, numbers, Batch(start, end, []))
+        return await self._read(segment, numbers, start, end)
 
     def _chunk(self, segment: Segment, start: int) -> tuple[list[int], int]:
         """Unsettled records of one segment in the way, and the end of the stretch that they lie in."""
-        stop = self._fresh[0].number if self._fresh else self._log.written_end
+        stop = self._fresh_first if self._fresh else self._log.written_end
         end = min(stop, segment.end)
         numbers: list[int] = []
         number = segment.next_open(start)
@@ -134,16 +158,18 @@ class Feed:
             number = segment.next_open(number + 1)
         return numbers, end
 
-    async def _read(self, segment: Segment, numbers: Sequence[int], batch: Batch) -> Batch:
-        if not numbers:
-            return batch
+    async def _read(self, segment: Segment, numbers: Sequence[int], start: int, end: int) -> Batch:
+        read: list[int] = []
+        found: list[bytes] = []
         size = 0
-        for number, data in zip(numbers, await self._log.read(segment, numbers), strict=True):
+        for number, data in zip(numbers, await self._log.read(segment, numbers) if numbers else (), strict=True):
             if data is None:
                 self._log.damaged(number)
                 continue
             size += len(data)
-            if batch.records and size > MAX_BATCH_BYTES:
-                return batch._replace(end=number)
-            batch.records.append(Outgoing(number, segment.partitions[number - segment.first], data))
-        return batch
+            if read and size > MAX_BATCH_BYTES:
+                end = number
+                break
+            read.append(number)
+            found.append(data)
+        return Batch(start, end, read, [segment.partitions[number - segment.first] for number in read], found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,32 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     partition: int
     source: int
     priority: int
+
+
+class Records(msgspec.Struct, frozen=True, gc=False):
+    """Records to be, field by field: what many of them cost is what one costs.
+
+    Attributes:
+        ids: of 16 bytes each, one behind the other. partitions, priorities: a byte for each.
+    """
+
+    data: list[bytes]
+    ids: bytes
+    partitions: bytes
+    sources: list[int]
+    priorities: bytes
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Records:
+        """The same from one object for each."""
+        entries = list(entries)
+        return cls(
+            [entry.data for entry in entries],
+            b"".join([entry.id for entry in entries]),
+            bytes([entry.partition for entry in entries]),
+            [entry.source for entry in entries],
+            bytes([entry.priority for entry in entries]),
+        )
 
 
 class Segment:
@@ -64,16 +90,16 @@ class Segment:
         self._states.append(OPEN)
         self.unsettled += 1
 
-    def add_all(self, entries: Sequence[Entry], offsets: Sequence[int], received_ms: Sequence[int]) -> None:
+    def add_all(self, group: Sequence[Records], offsets: Sequence[int], received_ms: Sequence[int]) -> None:
         """Note records that are on disk."""
         self._offsets.extend(offsets)
-        self._ids += b"".join([entry.id for entry in entries])
-        self.partitions += bytes([entry.partition for entry in entries])
-        self.sources.extend([entry.source for entry in entries])
-        self.priorities += bytes([entry.priority for entry in entries])
+        self._ids += b"".join([records.ids for records in group])
+        self.partitions += b"".join([records.partitions for records in group])
+        self.sources.extend([source for records in group for source in records.sources])
+        self.priorities += b"".join([records.priorities for records in group])
         self.received.extend(received_ms)
-        self._states += bytes(len(entries))  # OPEN
-        self.unsettled += len(entries)
+        self._states += bytes(len(offsets))  # OPEN
+        self.unsettled += len(offsets)
 
     def add_unreadable(self, count: int, source: int) -> None:
         """Note records that were acknowledged and cannot be read."""

@@ -11,8 +11,6 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import NamedTuple
 
-import msgspec
-
 from rushlight.bus.appender import Placed
 from rushlight.bus.link import Link, pack_head, pack_part
 from rushlight.bus.stream import FIRST_ENTRY, generation, generation_key, stream_key
@@ -20,14 +18,6 @@ from rushlight.errors import Unavailable
 
 DEADLINE_SECONDS = 1.0
 APPEND_SCRIPT = "local r for i=1,#ARGV do r=redis.call('XADD',KEYS[1],'*','e',ARGV[i]) end return r"
-
-
-class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """A record on its way: its number in the log, its partition and the envelope."""
-
-    number: int
-    partition: int
-    data: bytes
 
 
 class Group(NamedTuple):
@@ -61,15 +51,21 @@ class Sender:
         # other way round.
         self._words: dict[int, bytes] = {}
 
-    async def append(self, records: Sequence[Outgoing]) -> Sent:
+    async def append(self, numbers: Sequence[int], partitions: Sequence[int], data: Sequence[bytes]) -> Sent:
         """Append records, in this order within each partition; a refusal concerns whole partitions.
+
+        Args:
+            numbers: the records' in the log. partitions: where each belongs. data: the envelopes.
 
         Raises:
             Unavailable: no answer; any part of them may stand in the streams.
         """
-        groups: dict[int, list[Outgoing]] = {}
-        for record in records:
-            groups.setdefault(record.partition, []).append(record)
+        groups: dict[int, list[bytes]] = {}
+        last = dict(zip(partitions, numbers, strict=True))
+        for partition in last:
+            groups[partition] = []
+        for partition, envelope in zip(partitions, data, strict=True):
+            groups[partition].append(envelope)
         async with self._one:
             await self._learn(groups.keys() - self._words.keys())
             packed = b"".join([_pack(partition, group) for partition, group in groups.items()])
@@ -80,10 +76,10 @@ class Sender:
         for (partition, group), reply in zip(groups.items(), replies, strict=True):
             if isinstance(reply, bytes):
                 place = Placed(generation(self._words[partition], self._link), reply.decode())
-                placed.append(Group(partition, group[-1].number + 1, len(group), place))
+                placed.append(Group(partition, last[partition] + 1, len(group), place))
             else:  # OOM, MISCONF, READONLY …
                 error = Unavailable(f"Redis refuses: {reply}")
-                refused.append(group[0].number)
+                refused.append(numbers[partitions.index(partition)])
         if error is None:
             return Sent(placed)
         await self._link.close()  # it may have become somebody else's replica
@@ -120,9 +116,9 @@ class Sender:
             self._words[partition] = reply or own.encode()
 
 
-def _pack(partition: int, group: Sequence[Outgoing]) -> bytes:
+def _pack(partition: int, group: Sequence[bytes]) -> bytes:
     parts = [pack_head(len(group) + 4), _begin(partition)]
-    parts += [b"$%d\r\n%b\r\n" % (len(record.data), record.data) for record in group]
+    parts += [b"$%d\r\n%b\r\n" % (len(data), data) for data in group]
     return b"".join(parts)
 
 

@@ -22,9 +22,9 @@ from rushlight.errors import Unavailable
 from rushlight.failpoints import at
 from rushlight.ingest.log import disk
 from rushlight.ingest.log.frames import Header, pack_frame, pack_header
-from rushlight.ingest.log.priority import MONEY, limit_bytes
+from rushlight.ingest.log.priority import MONEY, TENTHS, limit_bytes
 from rushlight.ingest.log.recovery import SUFFIX, UNREADABLE_SOURCE, Found, recover
-from rushlight.ingest.log.segment import Entry, Segment
+from rushlight.ingest.log.segment import Records, Segment
 
 logger = logging.getLogger(__name__)
 
@@ -43,26 +43,22 @@ class Call:
     """What one caller wants on disk together, and who is told when it is safe.
 
     Attributes:
-        error: why it was refused, once it was.
+        end: the number after its last record's. error: why it was refused, once it was.
     """
 
-    __slots__ = ("_future", "_then", "answered", "entries", "error", "first", "priority", "received_ms", "size")
+    __slots__ = ("_future", "_then", "answered", "end", "error", "first", "priority", "received_ms", "records", "size")
 
-    def __init__(self, entries: Sequence[Entry], received_ms: int, priority: int, first: int, size: int) -> None:
-        self.entries = entries
+    def __init__(self, records: Records, received_ms: int, priority: int, first: int, size: int) -> None:
+        self.records = records
         self.received_ms = received_ms
         self.priority = priority
         self.first = first
+        self.end = first + len(records.data)
         self.size = size
         self.answered = False
         self.error: Unavailable | None = None
         self._then: Callable[[Unavailable | None], None] | None = None
         self._future: asyncio.Future[None] | None = None
-
-    @property
-    def end(self) -> int:
-        """The number after its last record's."""
-        return self.first + len(self.entries)
 
     def then(self, told: Callable[[Unavailable | None], None]) -> None:
         """Have this called when the call is answered, which it is not yet; one caller only."""
@@ -85,9 +81,10 @@ class Call:
         self.error = error
         if self._future is not None and not self._future.done():
             self._settle(self._future)
-        if self._then is not None:
+        then, self._then = self._then, None  # what it holds must not live for as long as what is sent again
+        if then is not None:
             try:
-                self._then(error)
+                then(error)
             except Exception:  # those who are told after this one are told nevertheless
                 logger.exception("a caller could not be told")
 
@@ -123,7 +120,7 @@ class WriteAheadLog:
         self.acknowledged = found.before + self.pending
         self._missing = found.missing
         self.pending += self._missing
-        self.on_written: Callable[[Call], None] = Call.answer
+        self.on_written: Callable[[Sequence[Call]], None] = _answer_all
         self._serial = found.next_serial
         self._held = held
         self._disk = disk.Disk(f"log {log_id}")
@@ -133,6 +130,7 @@ class WriteAheadLog:
         self._group: list[Call] = []
         self._stored_bytes = sum(segment.size for segment in self.segments)
         self._queued_bytes = 0
+        self._limits = {priority: limit_bytes(cap_bytes, priority) for priority in TENTHS}
         self._refused, self._refused_at = "", 0.0  # why the disk did not take the last group, and when
         self._busy = False  # the disk works on a group or on a new segment
         self._closing = False
@@ -181,7 +179,7 @@ class WriteAheadLog:
         if self._refused and time.monotonic() - self._refused_at < REFUSED_SECONDS:
             return self._refused
         largest = min(MIN_SEGMENT_BYTES, self.cap_bytes // SEGMENTS_PER_CAP)
-        if self.size + largest > limit_bytes(self.cap_bytes, priority):
+        if self.size + largest > self._limits[priority]:
             return f"the write-ahead log is full ({self.size >> 20} of {self.cap_bytes >> 20} MiB)"
         return None
 
@@ -202,7 +200,7 @@ class WriteAheadLog:
         yield from self._group
         yield from self._queue
 
-    def put(self, entries: Sequence[Entry], received_ms: int, priority: int = MONEY) -> Call:
+    def put(self, records: Records, received_ms: int, priority: int = MONEY) -> Call:
         """Queue records; the first has the number `next_number`. `on_written` is told when they are on disk.
 
         The call is answered with Unavailable when the disk refuses them.
@@ -210,12 +208,13 @@ class WriteAheadLog:
         Raises:
             Unavailable: there is no room for events of this priority, or the log is closing. Nothing was queued.
         """
-        size = sum([len(entry.data) for entry in entries]) + RECORD_OVERHEAD_BYTES * len(entries)
+        size = sum(map(len, records.data)) + RECORD_OVERHEAD_BYTES * len(records.data)
         if self._closing:
             raise Unavailable("the write-ahead log is closing", retry_after_seconds=DISK_RETRY_SECONDS)
-        if self.size + size > limit_bytes(self.cap_bytes, priority) or self._queued_bytes > MAX_QUEUED_BYTES:
+        room = self._limits[priority] - self._stored_bytes - self._queued_bytes
+        if size > room or self._queued_bytes > MAX_QUEUED_BYTES:
             raise Unavailable("the write-ahead log is full", retry_after_seconds=FULL_RETRY_SECONDS)
-        call = Call(entries, received_ms, priority, self.next_number, size)
+        call = Call(records, received_ms, priority, self.next_number, size)
         self.next_number = call.end
         self._queued_bytes += size
         self._queue.append(call)
@@ -338,7 +337,7 @@ class WriteAheadLog:
         if not self._group:
             return
         self._busy = True
-        frame, offsets = pack_frame(self._group[0].first, [e.data for call in self._group for e in call.entries])
+        frame, offsets = pack_frame(self._group[0].first, [data for call in self._group for data in call.records.data])
         descriptor = self._descriptor
         if descriptor >= 0 and self.segments[-1].size + len(frame) <= self._segment_bytes:
             offset = self.segments[-1].size
@@ -382,17 +381,16 @@ class WriteAheadLog:
         self._refused = ""
         self._note(group, len(frame), offsets)
         self._write()
-        for call in group:
-            self.on_written(call)
+        self.on_written(group)
 
     def _note(self, group: list[Call], size: int, offsets: list[int]) -> None:
         segment = self.segments[-1]
         names = self.sources.names
-        entries = [entry for call in group for entry in call.entries]
-        received = [call.received_ms for call in group for _ in call.entries]
-        segment.add_all(entries, [segment.size + offset for offset in offsets], received)
-        counts = Counter([entry.source for entry in entries])
-        self.pending_money += [entry.priority for entry in entries].count(MONEY)
+        start, before = len(segment.sources), segment.size
+        received = [call.received_ms for call in group for _ in call.records.data]
+        segment.add_all([call.records for call in group], [before + offset for offset in offsets], received)
+        counts = Counter(segment.sources[start:])
+        self.pending_money += segment.priorities.count(MONEY, start)
         self._queued_bytes -= sum([call.size for call in group])
         for source, count in counts.items():
             self.acknowledged[names[source]] += count
@@ -415,6 +413,11 @@ class WriteAheadLog:
         reason = self._refused = f"the write-ahead log cannot be written: {error.strerror or error}"
         for call in refused:
             call.answer(Unavailable(reason, retry_after_seconds=DISK_RETRY_SECONDS))
+
+
+def _answer_all(calls: Sequence[Call]) -> None:
+    for call in calls:
+        call.answer()
 
 
 def _append(descriptor: int, frame: bytes, offset: int) -> int:

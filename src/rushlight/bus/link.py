@@ -6,17 +6,23 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from hiredis import PushNotification, Reader
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 from rushlight.errors import Unavailable
 
 CONNECT_TIMEOUT_SECONDS = 1.0
+READ_BYTES = 64 << 10
+_UNFINISHED = object()
 
 
 class Link:
     """A single connection; callers take turns.
+
+    redis-py makes it (TLS, passwords, sockets, databases); what is then said on it goes past its commands, which would
+    cost more for each reply than the reply.
 
     Attributes:
         replication_id: the server's ``master_replid``, read at each connect; it changes when another server, or the
@@ -31,6 +37,7 @@ class Link:
             single_connection_client=False,
         )
         self._connection: AbstractConnection | None = None
+        self._reader = _reader()  # of the connection's replies, made anew with it
         self._turn = asyncio.Lock()
         self.replication_id = ""
 
@@ -54,8 +61,7 @@ class Link:
         # Only who has the turn may close: one that is cancelled while it waits must not take another's connection.
         try:
             connection = self._connection or await self._connect()
-            await _send(connection, packed)
-            return [await self._reply(connection) for _ in range(replies)]
+            return await self._say(connection, packed, replies)
         except BaseException:  # failed or cancelled in mid-reply: what comes next on it would answer something else
             await self.close()
             raise
@@ -70,27 +76,35 @@ class Link:
         connection: AbstractConnection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         self._connection = connection  # from here on `close` drops it, also when it never gets ready
         await connection.connect()  # type: ignore[no-untyped-call]
-        await _send(connection, pack(("INFO", "replication")))
-        info = await self._reply(connection)
+        self._reader = _reader()
+        (info,) = await self._say(connection, pack(("INFO", "replication")), 1)
         text = info.decode() if isinstance(info, bytes) else ""
         self.replication_id = text.partition("master_replid:")[2][:40]
         return connection
 
-    @staticmethod
-    async def _reply(connection: AbstractConnection) -> Any:
+    async def _say(self, connection: AbstractConnection, packed: bytes, count: int) -> list[Any]:
+        stream, writer, reader = connection._reader, connection._writer, self._reader  # noqa: SLF001
+        if stream is None or writer is None:
+            raise ConnectionResetError("the connection is closed")
         try:
-            return await connection.read_response(disable_decoding=True)
-        except RedisError as error:
-            if isinstance(error, OSError | TimeoutError) or not connection.is_connected:
-                raise
-            return error
+            writer.write(packed)
+        except RuntimeError as error:  # uvloop's word for a transport that the other side has closed
+            raise ConnectionResetError(str(error)) from error
+        replies: list[Any] = []
+        while len(replies) < count:
+            reply = reader.gets()
+            if reply is _UNFINISHED:
+                data = await stream.read(READ_BYTES)
+                if not data:
+                    raise ConnectionResetError("the server has closed the connection")
+                reader.feed(data)
+            elif not isinstance(reply, PushNotification):  # which answers nothing
+                replies.append(reply)
+        return replies
 
 
-async def _send(connection: AbstractConnection, packed: bytes) -> None:
-    try:
-        await connection.send_packed_command([packed])
-    except RuntimeError as error:  # uvloop's word for a transport that the other side has closed
-        raise ConnectionResetError(str(error)) from error
+def _reader() -> Reader:
+    return Reader(protocolError=InvalidResponse, replyError=ResponseError, notEnoughData=_UNFINISHED)
 
 
 def pack(command: Sequence[bytes | str | int]) -> bytes:

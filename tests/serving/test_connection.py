@@ -207,6 +207,27 @@ async def test_a_head_is_known_by_all_of_its_bytes() -> None:
                 assert (await client.answer())[2] == b"/direct/other? hello"
 
 
+async def test_heads_that_differ_in_the_length_alone() -> None:
+    """Bodies of every length are read whole behind one head; one length more, or none that can be, is as ever."""
+    async with serving(CALM) as served:
+        async with served.client() as client:
+            for size in (3, 0, 12, 3, 4000):
+                client.send(post("/direct/a", b"x" * size))
+                assert (await client.answer())[2] == b"/direct/a? " + b"x" * size
+            client.send(post("/direct/a", b"x" * 9) + post("/direct/a", b"y" * 11))
+            assert (await client.answer())[2] == b"/direct/a? " + b"x" * 9
+            assert (await client.answer())[2] == b"/direct/a? " + b"y" * 11
+            client.send(post("/direct/a", b"", "X: Content-Length: 5"))
+            assert (await client.answer())[2] == b"/direct/a? "
+            client.send(post("/direct/a", b"xyz", "X: Content-Length: 5"))
+            assert (await client.answer())[2] == b"/direct/a? xyz"
+        known = post("/direct/a", b"12345")
+        for length in (b"5\r\nContent-Length: 6", b"-5", b"5 5", b"+5", b"0x5", b"5,5"):
+            async with served.client() as client:
+                client.send(known.replace(b"Content-Length: 5", b"Content-Length: " + length))
+                assert (await client.answer())[0] == 400
+
+
 async def test_an_offer_to_speak_another_protocol_is_ignored() -> None:
     """A body behind the offer belongs to its request, on every path, in one piece or more, and is never read as one."""
     offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")

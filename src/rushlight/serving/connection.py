@@ -129,12 +129,11 @@ class Connection(HttpToolsProtocol):
         """Take what the client has sent: a whole request with a head that is known goes the short way."""
         if self._at_rest:
             end = data.find(b"\r\n\r\n") + 4
-            head = self._heads.get(data[:end])
+            head = self._heads.get(text := data[:end]) or self._heads.like(text)
             if head is not None and len(data) - end == head.length and (direct := self._direct()) is not None:
                 self._at_rest = False
-                request = DirectRequest(self, direct, head)
-                self.cycle = request
-                request.come_again(data[end:])
+                self.cycle = request = DirectRequest(self, direct, head, data[end:])
+                request.begin()
                 return
         elif self._lingering:
             return
@@ -257,8 +256,18 @@ class Connection(HttpToolsProtocol):
         """A request was answered: begin those that have come, and when there are none wait for more."""
         self.server_state.total_requests += 1
         self._served_any = True
-        if self._goes_on:  # one that began below was answered at once
+        if self._goes_on:  # one that began in `_go_on` was answered at once
             return
+        if self.pipeline:
+            self._go_on()
+        if self.flow.read_paused:
+            if self.transport.is_closing():
+                return
+            if not self.pipeline and self._stalled_since is None:
+                self.flow.resume_reading()
+        self._rest_if_free()
+
+    def _go_on(self) -> None:
         self._goes_on = answered = True
         try:
             while answered and self.pipeline and not self.transport.is_closing():
@@ -267,11 +276,6 @@ class Connection(HttpToolsProtocol):
                 answered = cycle.response_complete
         finally:
             self._goes_on = False
-        if self.transport.is_closing():
-            return
-        if not self.pipeline and self._stalled_since is None:
-            self.flow.resume_reading()
-        self._rest_if_free()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if isinstance(cycle, DirectRequest):
@@ -320,7 +324,7 @@ class Connection(HttpToolsProtocol):
         return not self.pipeline and (self.cycle is None or self.cycle.response_complete)
 
     def _rest_if_free(self) -> None:
-        self._at_rest = self._is_free and not (self._in_head or self._in_body or self._lingering)
+        self._at_rest = not (self._in_head or self._in_body or self._lingering) and self._is_free
         if self._at_rest:
             self._head_bytes = 0
             self._since = self.loop.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from rushlight.ingest.request import Answer, Request
 MAX_REMEMBERED_HEADS = 2048
 MAX_REMEMBERED_BYTES = 2048
 MAX_READY_BYTES = 256
+_LENGTH = re.compile(rb"\r\ncontent-length: ?(\d{1,9})(?=\r\n)", re.IGNORECASE)
 
 
 class Door(Protocol):
@@ -93,18 +95,46 @@ def declined(parser: httptools.HttpRequestParser, url: bytes, fields: Sequence[t
 
 
 class Heads:
-    """Heads by their bytes: a client repeats its own for each request."""
+    """Heads by their bytes: a client repeats its own for each request, but for the body's length.
+
+    Heads that differ in it alone share their headers, without it.
+    """
 
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
+        self._models: dict[tuple[bytes, bytes], Head] = {}  # by what stands before and behind the length's digits
         self.get = self._known.get
 
     def learn(self, text: bytes, head: Head) -> None:
         """Remember a head that the parser has accepted."""
-        if len(text) <= MAX_REMEMBERED_BYTES and head.is_plain:
-            if len(self._known) >= MAX_REMEMBERED_HEADS:
-                self._known.clear()
-            self._known[text] = head
+        if len(text) > MAX_REMEMBERED_BYTES or not head.is_plain:
+            return
+        length = _LENGTH.search(text)
+        # With the word a second time in it, it would not be sure that these are the digits that the parser read.
+        if length and text.lower().count(b"content-length") == 1 and "transfer-encoding" not in head.headers:
+            headers = {name: value for name, value in head.headers.items() if name != "content-length"}
+            head = head._replace(headers=headers)
+            if len(self._models) >= MAX_REMEMBERED_HEADS:
+                self._models.clear()
+            self._models[text[: length.start(1)], text[length.end(1) :]] = head
+        self._remember(text, head)
+
+    def like(self, text: bytes) -> Head | None:
+        """A head that is not known, from one that differs in the body's length alone."""
+        length = _LENGTH.search(text)
+        model = self._models.get((text[: length.start(1)], text[length.end(1) :])) if length else None
+        if length is None or model is None:
+            return None
+        head = model._replace(length=int(length[1]))
+        if not head.is_plain:
+            return None
+        self._remember(text, head)
+        return head
+
+    def _remember(self, text: bytes, head: Head) -> None:
+        if len(self._known) >= MAX_REMEMBERED_HEADS:
+            self._known.clear()
+        self._known[text] = head
 
 
 def rendered(answer: Answer, *, keep_alive: bool) -> bytes:

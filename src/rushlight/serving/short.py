@@ -40,7 +40,11 @@ class _Ignored:
 
 
 class DirectRequest:
-    """A request in the place of uvicorn's cycle, with those of its attributes that the connection looks at."""
+    """A request in the place of uvicorn's cycle, with those of its attributes that the connection looks at.
+
+    Args:
+        body: of a request that is here as a whole, with a head that came before: `begin` is next.
+    """
 
     __slots__ = (
         *("_again", "_began", "_connection", "_direct", "_held", "_turn", "body", "disconnected", "head", "keep_alive"),
@@ -48,15 +52,15 @@ class DirectRequest:
     )
     message_event = _Ignored()
 
-    def __init__(self, connection: Connection, direct: Direct, head: Head) -> None:
+    def __init__(self, connection: Connection, direct: Direct, head: Head, body: bytes | None = None) -> None:
         self._connection = connection
         self._direct = direct
         self.head = head
         self.keep_alive = head.keep_alive
-        self.body: bytes | bytearray = b""
-        self.more_body = True
-        self.response_complete = self.disconnected = False
-        self._turn = self._again = False
+        self.body: bytes | bytearray = body or b""
+        self.more_body = body is None
+        self.response_complete = self.disconnected = self._turn = False
+        self._again = body is not None
         self._held = 0
         self._began = connection.loop.time()
 
@@ -112,9 +116,8 @@ class DirectRequest:
             self._connection.refuse(refused)
 
     def _release(self) -> None:
-        if self._held:
-            self._direct.door.admission.release(self._held)
-            self._held = 0
+        self._direct.door.admission.release(self._held)
+        self._held = 0
 
     def end(self) -> None:
         """The body is here."""
@@ -122,16 +125,10 @@ class DirectRequest:
         if self._turn and not self.response_complete:
             self.begin()
 
-    def come_again(self, body: bytes) -> None:
-        """It is here as a whole, with a head that came before."""
-        self._again = True
-        self.more_body = False
-        self.body = body
-        self.begin()
-
     def begin(self) -> None:
         """Hand it over: `Door.take` checks all that `Door.early` does of a POST."""
-        self._release()
+        if self._held:
+            self._release()
         head = self.head
         request = Request(
             path=head.path,
@@ -153,7 +150,8 @@ class DirectRequest:
         if self.response_complete:
             return
         self.response_complete = True
-        self._release()
+        if self._held:
+            self._release()
         connection = self._connection
         self._direct.counted(answer.status, connection.loop.time() - self._began)
         if not self.disconnected:

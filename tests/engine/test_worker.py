@@ -343,6 +343,13 @@ async def test_cancelled(database: Database, brisk: Settings) -> None:
     assert held([worker]) == [0]
 
 
+def test_a_busy_machine_commits_more_rarely() -> None:
+    """Commits keep their distance while pages are quick, a larger one while they are slow, and never a long one."""
+    intervals = [module._busy_interval(seconds) for seconds in (0.0, 0.1, 5.0)]
+    assert intervals[0] == module.BUSY_COMMIT_INTERVAL_SECONDS < intervals[1] < intervals[2]
+    assert intervals[2] == module.LONGEST_COMMIT_INTERVAL_SECONDS
+
+
 def test_chunks() -> None:
     """A page is cut before a batch grows too large, into chunks that leave nothing out and are never empty."""
     sizes = [10, module.MAX_BATCH_BYTES, 10, module.MAX_BATCH_BYTES * 3, *[1] * (module.MAX_BATCH_EVENTS + 5)]

@@ -45,9 +45,12 @@ MAX_BATCH_BYTES = 1 << 20
 LARGE_EVENT_BYTES = 2048
 LARGE_EVENT_WEIGHT = 4
 # Commits of one partition keep at least this distance, and more when much came at once: a busy stream then makes larger
-# batches, in which more events meet in the same documents, not more of them.
+# batches, in which more events meet in the same documents, not more of them. Where the machine is so busy that a page
+# takes long, they keep more: much of what a commit costs is the same however much is in it.
 COMMIT_INTERVAL_SECONDS = 0.08
 BUSY_COMMIT_INTERVAL_SECONDS = 0.25
+LONGEST_COMMIT_INTERVAL_SECONDS = 0.6
+PAGE_SHARE = 1 / 4
 BUSY_PAGE_EVENTS = 16
 IDLE_BLOCK_SECONDS = 5.0
 BUSY_SWEEP_SECONDS = 1.0
@@ -108,6 +111,7 @@ class PartitionOwner:
         self._idle = False
         self._backlog = False
         self._busy = False
+        self._page_seconds = 0.0
         self._asked = False
 
     @property
@@ -155,7 +159,7 @@ class PartitionOwner:
 
     async def _read(self) -> Page:
         loop = asyncio.get_running_loop()
-        interval = BUSY_COMMIT_INTERVAL_SECONDS if self._busy else COMMIT_INTERVAL_SECONDS
+        interval = _busy_interval(self._page_seconds) if self._busy else COMMIT_INTERVAL_SECONDS
         delay = self._last_commit + interval - loop.time()
         if delay > 0:
             await asyncio.sleep(delay)
@@ -183,10 +187,12 @@ class PartitionOwner:
             return
         if page.entries:
             at("batch.read")
+            begun = asyncio.get_running_loop().time()
             partition = self._position.partition
             arrived = [(f"s:{partition}:{entry.id}", entry.data) for entry in page.entries]
             for chunk in _chunks(arrived):
                 await self._process(arrived[chunk], page.generation, page.entries[chunk.stop - 1].id)
+            self._page_seconds = asyncio.get_running_loop().time() - begun
             await self._trim_if_due()
 
     async def _begin_generation(self, generation: str) -> None:
@@ -362,6 +368,11 @@ class PartitionOwner:
         with suppress(Unavailable):
             await self._reader.trim(self._position.entry)
         at("trim.after")
+
+
+def _busy_interval(page_seconds: float) -> float:
+    """How long after a commit the next page is read, by how long the last page took."""
+    return min(LONGEST_COMMIT_INTERVAL_SECONDS, max(BUSY_COMMIT_INTERVAL_SECONDS, page_seconds / PAGE_SHARE))
 
 
 def _chunks(arrived: Sequence[Arrival]) -> Iterator[slice]:

@@ -10,9 +10,11 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,12 +22,15 @@ import uvloop
 
 from rushlight import failpoints, logs
 from rushlight.errors import RushlightError, SetupError
-from rushlight.local.ports import listener
+from rushlight.local import ports
+from rushlight.local.doors import HANDOVER_FD, HEALTH_FD, health_sockets
 from rushlight.modules import import_modules
 from rushlight.settings import Settings
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from rushlight.serving.connection import Connection
 
 KEEP_ALIVE_SECONDS = 65
 GRACEFUL_STOP_SECONDS = 3
@@ -77,16 +82,27 @@ async def worker(settings: Settings) -> None:
 
 async def web(settings: Settings) -> None:
     """Serve ingest, query API and live board on one port."""
-    from rushlight.web import build
+    from rushlight.web import Beside, build
 
-    await _serve(build(settings), settings.host, settings.port)
+    passed_on = ports.inherited(HANDOVER_FD)
+    app = build(settings, beside=Beside(siblings=health_sockets(settings)))
+    await _serve(app, settings.host, settings.port, receiving=passed_on)
 
 
 async def ingest(settings: Settings) -> None:
-    """Take events in, and nothing else."""
-    from rushlight.web import INGEST, build
+    """Take events in, and nothing else; beside a ``web`` on the same port, leave the rest to that."""
+    from rushlight.serving.handover import Passage
+    from rushlight.serving.passing import Passing
+    from rushlight.web import INGEST, Beside, build, is_for_ingest
 
-    await _serve(build(settings, (INGEST,)), settings.host, settings.port)
+    channel = ports.inherited(HANDOVER_FD)
+    if channel is None:
+        await _serve(build(settings, (INGEST,)), settings.host, settings.port)
+        return
+    passage = Passage(channel)
+    beside = Beside(health=ports.inherited(HEALTH_FD), passed=lambda: passage.passed)
+    kind = partial(Passing, passage, is_for_ingest)
+    await _serve(build(settings, (INGEST,), beside), settings.host, settings.port, kind=kind)
 
 
 async def live(settings: Settings) -> None:
@@ -144,7 +160,20 @@ async def relay(settings: Settings, *, finish: bool = False) -> None:
         await relaying.run(finish=finish)
 
 
-async def _serve(app: Asgi, host: str, port: int) -> None:
+async def _serve(
+    app: Asgi,
+    host: str,
+    port: int,
+    *,
+    kind: Callable[..., Connection] | None = None,
+    receiving: socket.socket | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        kind: of connection, where it is not the usual one.
+        receiving: the end of a channel through which other processes pass connections on.
+    """
     import uvicorn  # a worker serves nothing: it starts a fifth sooner without
 
     from rushlight.serving.connection import connections
@@ -153,7 +182,7 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
     config = uvicorn.Config(
         app,
         loop="none",
-        http=connections(getattr(app, "direct", _nothing), Limits(idle_seconds=KEEP_ALIVE_SECONDS)),  # type: ignore[arg-type]
+        http=connections(getattr(app, "direct", _nothing), Limits(idle_seconds=KEEP_ALIVE_SECONDS), kind),  # type: ignore[arg-type]
         ws="websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_BYTES,
         # Compressing each viewer's copy of a frame would cost more than all the rest of sending it.
@@ -167,9 +196,9 @@ async def _serve(app: Asgi, host: str, port: int) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
     )
-    server = _server(config, getattr(app, "drain", None))
+    server = _server(config, getattr(app, "drain", None), receiving)
     _spare_the_collector()
-    await server.serve(sockets=[listener(host, port)])
+    await server.serve(sockets=[ports.listener(host, port)])
     if not server.started:
         raise RushlightError("could not start; the reason stands above")
 
@@ -178,17 +207,35 @@ def _nothing() -> None:
     """No path is served without ASGI."""
 
 
-def _server(config: uvicorn.Config, drain: Callable[[], Awaitable[None]] | None) -> uvicorn.Server:
+def _server(
+    config: uvicorn.Config, drain: Callable[[], Awaitable[None]] | None, receiving: socket.socket | None
+) -> uvicorn.Server:
     import uvicorn
 
+    from rushlight.serving.handover import Adoption
+
     class Server(uvicorn.Server):
-        """Lets go of whoever waits, before it waits for what is on its way."""
+        """Takes on what others pass on, and lets go of whoever waits before it waits for what is on its way."""
+
+        adoption: Adoption | None = None
+
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            if receiving is not None:
+                self.adoption = Adoption(receiving, self._connection)
+                self.adoption.start()
 
         async def shutdown(self, sockets: Any = None) -> None:
             _limit_the_stop()
+            if self.adoption is not None:
+                await self.adoption.stop()
             if drain is not None:
                 await drain()
             await super().shutdown(sockets)
+
+        def _connection(self) -> Any:
+            make: Callable[..., Any] = config.http_protocol_class
+            return make(config=config, server_state=self.server_state, app_state=self.lifespan.state)
 
     return Server(config)
 

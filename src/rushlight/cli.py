@@ -151,6 +151,13 @@ def of_file(command: Command) -> Command:
 @cli.command()
 @click.option("--orders", is_flag=True, default=None, help="Also start the reference order service, on port + 1.")
 @click.option("--workers", type=int, metavar="N", help="Worker processes [default: 1].")
+@click.option(
+    "--ingest",
+    "ingest_processes",
+    type=int,
+    metavar="N",
+    help="Processes beside the board's that take events in on the same port [default: 0].",
+)
 @modules_option
 @port_option
 @with_settings

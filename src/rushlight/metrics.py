@@ -76,6 +76,15 @@ CATALOGUE: dict[str, Metric] = {
     "rushlight_commit_seconds": Metric("histogram", "Time of each commit, its repetitions included, by worker."),
     "rushlight_commit_events_total": Metric("counter", "Terminal records that each worker committed."),
     "rushlight_commit_failures_total": Metric("counter", "Commits that ended otherwise, by worker and reason."),
+    # Of each process that only takes events in, as it last reported.
+    "rushlight_ingest_report_age_seconds": Metric("gauge", "Time since each ingest process last reported."),
+    "rushlight_ingest_start_time_seconds": Metric("gauge", "When each ingest process started, in Unix time."),
+    "rushlight_ingest_cpu_seconds_total": Metric("counter", "Processor time of each ingest process."),
+    "rushlight_ingest_resident_memory_bytes": Metric("gauge", "Memory of each ingest process."),
+    "rushlight_ingest_requests_total": Metric("counter", "Requests with events that each has answered, by status."),
+    "rushlight_ingest_passed_on_total": Metric(
+        "counter", "Connections that each has passed on to the board's process."
+    ),
 }
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -47,11 +47,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         database: name of the MongoDB database.
         partitions: P of ``hash(shop, key) mod P``; fixed for the life of a database.
         workers: worker processes that ``rushlight up`` starts.
+        ingest_processes: processes that ``rushlight up`` starts beside ``web`` to take events in on the same port.
         orders: whether ``rushlight up`` starts the reference order service.
         mongo_cache_mb, redis_memory_mb: caps of the embedded servers.
         wal_bytes: cap of one write-ahead log.
-        max_events_per_second: what one process takes in; beyond it views are turned away first, then carts, money last
-            [default: no limit].
+        max_events_per_second: what one instance takes in on one machine; beyond it views are turned away first, then
+            carts, money last [default: no limit].
         key_events_per_second: what a write key without a limit of its own may send [default: no limit].
         hosts: host names, beside loopback's, under which a proxy in front serves the board; in the environment
             separated by commas.
@@ -78,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database: str = "rushlight"
     partitions: int = 8
     workers: int = 1
+    ingest_processes: int = 0
     orders: bool = False
     mongo_cache_mb: int = 256
     redis_memory_mb: int = 256
@@ -184,6 +186,7 @@ def _check(settings: Settings) -> None:
         "port": (0, 65534),
         "partitions": (1, 100),
         "workers": (0, 64),
+        "ingest_processes": (0, 64),
         "mongo_cache_mb": (64, 1 << 20),
         "redis_memory_mb": (16, 1 << 20),
         "wal_bytes": (1 << 20, 1 << 40),

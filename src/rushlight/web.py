@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -21,18 +25,19 @@ from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring
 from rushlight.ingest.rejections import Rejections
 from rushlight.ingest.segment_settings import SETTINGS
-from rushlight.live.board import Board
-from rushlight.live.gateway import Gateway
 from rushlight.metrics import Exposition
-from rushlight.operation.instance import InstanceFigures
-from rushlight.operation.page import MetricsApp
+from rushlight.operation import process
 from rushlight.operation.requests import Requests
-from rushlight.query.api import build as build_api
-from rushlight.query.figures import Figures
-from rushlight.query.health import mongodb
+from rushlight.operation.siblings import Siblings
+from rushlight.operation.status import answering
 from rushlight.serving.direct import Direct
 from rushlight.settings import Settings
 from rushlight.store.database import Database
+from rushlight.store.primary import mongodb
+from rushlight.store.reports import Reporter, label_of_this_process
+
+if TYPE_CHECKING:
+    from rushlight.live.gateway import Gateway
 
 INGEST, LIVE = "ingest", "live"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -49,21 +54,40 @@ Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 Reasons = dict[str, Callable[[], Awaitable[str | None]]]
 
 
-def build(settings: Settings, parts: Collection[str] = (INGEST, LIVE)) -> Web:
+class Beside(NamedTuple):
+    """What a process has of others that serve the same port.
+
+    Attributes:
+        siblings: where those that only take events in tell how they are; for the one that serves the rest.
+        health: where this one tells it, being one of them. passed: how many connections it has given away.
+    """
+
+    siblings: tuple[Path, ...] = ()
+    health: socket.socket | None = None
+    passed: Callable[[], int] = int
+
+
+def build(settings: Settings, parts: Collection[str] = (INGEST, LIVE), beside: Beside | None = None) -> Web:
     """The application; its lifespan connects and closes.
 
     Args:
         parts: ``ingest`` takes events in, ``live`` serves board and query API.
     """
-    return Web(settings, parts)
+    return Web(settings, parts, beside or Beside())
+
+
+def is_for_ingest(path: str) -> bool:
+    """Whether the ingest serves a path."""
+    return _part(path) == INGEST
 
 
 class Web:
     """The ASGI application."""
 
-    def __init__(self, settings: Settings, parts: Collection[str]) -> None:
+    def __init__(self, settings: Settings, parts: Collection[str], beside: Beside) -> None:
         self._settings = settings
         self._parts = parts
+        self._beside = beside
         self._hosts = LOOPBACK_HOSTS | set(settings.hosts)
         self._apps: dict[str, Asgi] = {}
         self._requests = Requests()
@@ -132,9 +156,8 @@ class Web:
 
     async def _start(self) -> None:
         settings = self._settings
-        database = await Database.connect(settings, role="web")
+        database = await Database.connect(settings, role=self._role)
         self._closers.append(database.close)
-        figures = Figures(database, settings)
         redis = Link(settings.redis_url or "")
         self._closers.append(redis.close)
         checks: Reasons = {}
@@ -144,6 +167,29 @@ class Web:
         if INGEST in self._parts:
             intake = await self._start_ingest(database)
             checks["ingest"], concerns["log"] = intake.full, intake.crowded
+        if self._beside.siblings:
+            siblings = Siblings(self._beside.siblings)
+            checks["other processes"], concerns["other processes"] = siblings.refusing, siblings.unwell
+        if LIVE not in self._parts:
+            self._start_reports(database)
+        if self._beside.health is None:
+            await self._start_answers(database, checks, concerns)
+        else:
+            page = AsyncExitStack()
+            await page.enter_async_context(answering(self._beside.health, checks, concerns))
+            self._closers.append(page.aclose)
+
+    async def _start_answers(self, database: Database, checks: Reasons, concerns: Reasons) -> None:
+        """Everything that is asked for; whoever is beside another process leaves it to that."""
+        from rushlight.live.board import Board
+        from rushlight.live.gateway import Gateway
+        from rushlight.operation.instance import InstanceFigures
+        from rushlight.operation.page import MetricsApp
+        from rushlight.query.api import build as build_api
+        from rushlight.query.figures import Figures
+
+        settings = self._settings
+        figures = Figures(database, settings)
         if LIVE in self._parts:
             self._gateway = gateway = Gateway(figures, settings.redis_url or "")
             await gateway.start()
@@ -157,6 +203,16 @@ class Web:
         instance = InstanceFigures(figures, settings.redis_url or "")
         self._closers.append(instance.close)
         self._apps["metrics"] = MetricsApp(self._role, self._collect, instance)
+
+    def _start_reports(self, database: Database) -> None:
+        name = f"ingest:{label_of_this_process()}:{os.getpid()}"
+        reporter = Reporter(database, INGEST, name, self._report)
+        reporter.start()
+        self._closers.append(reporter.stop)
+
+    def _report(self) -> dict[str, Any]:
+        """What a process that only takes events in says of itself."""
+        return process.report() | {"answers": self._requests.answers(INGEST), "passed": self._beside.passed()}
 
     @property
     def _role(self) -> str:

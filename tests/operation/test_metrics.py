@@ -21,12 +21,13 @@ from tests.operation.scrape import Scrape, documented, read
 
 OPERATE = Path(__file__).resolve().parents[2] / "docs" / "operate.md"
 ORDER = {"currency": "USD", "visitorId": "v-1", "lines": [{"productId": "p", "quantity": 1, "unitPrice": "2.00"}]}
-# Nothing is refused in these tests, and no relay runs.
+# Nothing is refused in these tests, and neither a relay nor a process that only takes events in runs.
 WITHOUT_SAMPLES = {
     "rushlight_rejected_events",
     "rushlight_ingest_turned_away_total",
     "rushlight_relay_waiting_events",
     "rushlight_relay_heartbeat_age_seconds",
+    *(name for name in CATALOGUE if name.startswith("rushlight_ingest_") and "waiting" not in name),
 }
 EVENT = {"specversion": "1.0", "source": "shop", "type": "view_item", "subject": "v-1"}
 

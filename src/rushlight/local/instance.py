@@ -35,7 +35,8 @@ class Instance(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True)
         urls: ``board`` and ``orders``, as far as they run.
         redis_url, mongo_url, orders_mongo_url: the servers, embedded or given; orders share MongoDB unless said.
         database: the name of its MongoDB database.
-        children: pids of the children by name: ``valkey``, ``mongod``, ``web``, ``orders``, ``worker-1`` …
+        children: pids of the children by name: ``valkey``, ``mongod``, ``web``, ``ingest-1`` …, ``orders``,
+            ``worker-1`` …
         settings: the whole settings it runs with, ports and URLs filled in.
     """
 

@@ -80,6 +80,10 @@ class Layout:
         """The child's log file."""
         return self.log / f"{child}.log"
 
+    def health_socket(self, child: str) -> Path:
+        """Where a child that has no port of its own tells how it is."""
+        return self.sockets / f"{child}.sock"
+
     @cached_property
     def sockets(self) -> Path:
         """A directory that only this user can enter and whose socket paths are short enough for the system.

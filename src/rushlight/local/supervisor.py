@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 from rushlight.errors import SetupError
 from rushlight.local import check, ports, servers
 from rushlight.local.children import Children, Program
+from rushlight.local.doors import Doors
 from rushlight.local.instance import Instance, take_lock
 from rushlight.local.layout import Layout, unusable
 from rushlight.local.process import Child
@@ -44,7 +44,8 @@ class Supervisor:
 
     Args:
         settings: servers are embedded where their URL is None.
-        roles: ``web``, ``worker`` (as many as the settings say), ``orders``.
+        roles: ``web`` (with as many ingest processes beside it as the settings say), ``worker`` (as many as they say),
+            ``orders``.
         sink: hears what happens to the children.
     """
 
@@ -53,7 +54,7 @@ class Supervisor:
         self._roles = list(roles)
         self._layout = Layout(settings.path)
         self._children = Children(self._layout, sink, self._publish)
-        self._sockets: dict[str, socket.socket] = {}
+        self._doors: Doors | None = None
         self._lock: int | None = None
         self._instance: Instance | None = None
 
@@ -64,10 +65,10 @@ class Supervisor:
             SetupError, Unavailable: one sentence that says what to do.
         """
         self._claim()
-        self._sockets = ports.bind(self._asked.host, self._asked.port, self._roles)
+        self._doors = Doors(self._asked, self._layout, self._roles)
         await self._start_servers()
-        self._instance = self._describe()
-        await self._start_roles(self._instance.settings)
+        self._instance = self._describe(self._doors)
+        await self._start_roles(self._instance.settings, self._doors)
         self._publish()
         self._children.keep_logs_capped()
         return self._instance
@@ -78,9 +79,9 @@ class Supervisor:
             return
         self._layout.instance.unlink(missing_ok=True)
         await self._children.release()
-        for listening in self._sockets.values():
-            listening.close()
-        await self._children.stop(lambda name: name in self._sockets, ROLE_STOP_SECONDS)
+        if self._doors is not None:
+            self._doors.close()
+            await self._children.stop(self._doors.sockets.__contains__, ROLE_STOP_SECONDS)
         await self._children.stop(lambda name: name not in {servers.VALKEY, servers.MONGOD}, WORKER_STOP_SECONDS)
         await self._children.stop(lambda _: True, SERVER_STOP_SECONDS)
         self._layout.drop_sockets()
@@ -160,18 +161,18 @@ class Supervisor:
             environment[check.EMBEDDED_MONGOD] = str(servers.mongod_socket(self._layout))
         return Program("check", [sys.executable, "-P", "-m", "rushlight.local.check"], environment)
 
-    def _describe(self) -> Instance:
+    def _describe(self, doors: Doors) -> Instance:
         asked = self._asked
         settings = msgspec.structs.replace(
             asked,
             data=str(self._layout.data),
-            port=self._sockets["web"].getsockname()[1] if "web" in self._sockets else asked.port,
+            port=doors.ports["web"].getsockname()[1] if "web" in doors.ports else asked.port,
             redis_url=asked.redis_url or servers.valkey_url(self._layout),
             mongo_url=asked.mongo_url or servers.mongod_url(self._layout),
         )
         return Instance(
             pid=os.getpid(),
-            urls={ports.URL_NAMES[role]: ports.url_of(listening) for role, listening in self._sockets.items()},
+            urls={ports.URL_NAMES[role]: ports.url_of(listening) for role, listening in doors.ports.items()},
             redis_url=settings.redis_url or "",
             mongo_url=settings.mongo_url or "",
             database=settings.database,
@@ -179,37 +180,23 @@ class Supervisor:
             settings=settings,
         )
 
-    async def _start_roles(self, settings: Settings) -> None:
-        programs = [self._program(settings, name) for name in _names(self._roles, settings.workers)]
+    async def _start_roles(self, settings: Settings, doors: Doors) -> None:
+        names = [*_names(self._roles, settings.workers), *doors.ingest]
+        programs = [_program(settings, name, doors) for name in names]
         for program in programs:
             self._children.spawn(program)
         try:
             async with asyncio.timeout(ROLE_START_SECONDS):
-                for listening in self._sockets.values():
+                for listening in doors.asked():
                     while not await ports.answers_ready(listening):
                         self._children.require_alive()
                         await asyncio.sleep(POLL_SECONDS)
         except TimeoutError as error:
             raise SetupError(
-                f"{' and '.join(self._sockets)} did not answer within {ROLE_START_SECONDS:g} s: see {self._layout.log}"
+                f"{' and '.join(doors.sockets)} did not answer within {ROLE_START_SECONDS:g} s: see {self._layout.log}"
             ) from error
         self._children.require_alive()
         self._children.keep(programs)
-
-    def _program(self, settings: Settings, name: str) -> Program:
-        role = name.partition("-")[0]
-        environment = {ENV_WHOLE: settings.to_json(), CHILD_NAME: name}
-        keep: tuple[int, ...] = ()
-        if role in self._sockets:
-            keep = (self._sockets[role].fileno(),)
-            environment[ports.LISTEN_FD] = str(keep[0])
-        return Program(
-            name,
-            [*ROLE_COMMAND, role],
-            environment,
-            nice=WORKER_NICE if role == "worker" else 0,
-            keep=keep,
-        )
 
     def _publish(self) -> None:
         if self._instance is None:
@@ -217,6 +204,18 @@ class Supervisor:
         self._instance.children = self._children.pids()
         with contextlib.suppress(OSError):  # a full disk: readers keep the older pids
             write_atomically(self._layout.instance, msgspec.json.encode(self._instance))
+
+
+def _program(settings: Settings, name: str, doors: Doors) -> Program:
+    role = name.partition("-")[0]
+    inherited, keep = doors.inheritance(name)
+    return Program(
+        name,
+        [*ROLE_COMMAND, role],
+        {ENV_WHOLE: settings.to_json(), CHILD_NAME: name, **inherited},
+        nice=WORKER_NICE if role == "worker" else 0,
+        keep=keep,
+    )
 
 
 def _names(roles: Iterable[str], workers: int) -> list[str]:

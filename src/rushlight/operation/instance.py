@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pymongo
 from pymongo.errors import PyMongoError
@@ -78,6 +78,7 @@ class InstanceFigures:
                 present = await server_time(self._database)
                 positions = await self._read_positions(exposition)
                 await self._read_leases(exposition, present)
+                await self._read_doors(exposition, present)
                 await self._read_logs(exposition, present)
                 await self._read_parked(exposition)
                 await self._read_reactions(exposition)
@@ -119,16 +120,28 @@ class InstanceFigures:
                 exposition.add("rushlight_lease_owner", 1, partition=partition, worker=worker)
 
     async def _read_workers(self, exposition: Exposition, present: datetime) -> dict[str, str]:
-        """Add what workers report, the latest of each label; labels by the workers' own names."""
+        """Add what workers report; labels by the workers' own names."""
+        reports = await self._read_reports("worker", present)
+        for label, report in reports.latest.items():
+            _add_worker(exposition, label, report, present)
+        return reports.labels
+
+    async def _read_doors(self, exposition: Exposition, present: datetime) -> None:
+        """Add what processes that only take events in report."""
+        for label, report in (await self._read_reports("ingest", present)).latest.items():
+            _add_basics(exposition, "ingest", label, report, present)
+            for status, count in sorted(report.get("answers", {}).items()):
+                exposition.add("rushlight_ingest_requests_total", count, ingest=label, status=status)
+            exposition.add("rushlight_ingest_passed_on_total", report.get("passed", 0), ingest=label)
+
+    async def _read_reports(self, role: str, present: datetime) -> _Reports:
         latest: dict[str, Document] = {}
         labels: dict[str, str] = {}
-        async for report in self._database.reports.find({"role": "worker"}).sort("at").limit(10 * MAX_NAMES):
+        async for report in self._database.reports.find({"role": role}).sort("at").limit(10 * MAX_NAMES):
             labels[report["_id"]] = report["label"]
             if (present - report["at"]).total_seconds() < FORGOTTEN_SECONDS:
                 latest[report["label"]] = report
-        for label, report in sorted(latest.items())[:MAX_NAMES]:
-            _add_worker(exposition, label, report, present)
-        return labels
+        return _Reports(labels, dict(sorted(latest.items())[:MAX_NAMES]))
 
     async def _read_logs(self, exposition: Exposition, present: datetime) -> None:
         found = self._database.logs.find({"closed": {"$ne": True}}).sort("_id").limit(MAX_NAMES)
@@ -247,12 +260,23 @@ def _add_lag(exposition: Exposition, partition: int, behind: int, first: Any, no
     exposition.add("rushlight_partition_lag_seconds", round(age, 3), partition=str(partition))
 
 
+class _Reports(NamedTuple):
+    """What processes of a role report: labels by their names, and the latest report of each label."""
+
+    labels: dict[str, str]
+    latest: dict[str, Document]
+
+
+def _add_basics(exposition: Exposition, role: str, label: str, report: Document, present: datetime) -> None:
+    age, labels = max(0.0, (present - report["at"]).total_seconds()), {role: label}
+    exposition.add(f"rushlight_{role}_report_age_seconds", age, **labels)
+    exposition.add(f"rushlight_{role}_start_time_seconds", report.get("started", 0), **labels)
+    exposition.add(f"rushlight_{role}_cpu_seconds_total", report.get("cpuSeconds", 0), **labels)
+    exposition.add(f"rushlight_{role}_resident_memory_bytes", report.get("memoryBytes", 0), **labels)
+
+
 def _add_worker(exposition: Exposition, worker: str, report: Document, present: datetime) -> None:
-    age = max(0.0, (present - report["at"]).total_seconds())
-    exposition.add("rushlight_worker_report_age_seconds", age, worker=worker)
-    exposition.add("rushlight_worker_start_time_seconds", report.get("started", 0), worker=worker)
-    exposition.add("rushlight_worker_cpu_seconds_total", report.get("cpuSeconds", 0), worker=worker)
-    exposition.add("rushlight_worker_resident_memory_bytes", report.get("memoryBytes", 0), worker=worker)
+    _add_basics(exposition, "worker", worker, report, present)
     seconds = report.get("commitSeconds", {})
     histogram = Histogram(seconds.get("counts", ()), seconds.get("total", 0.0))
     exposition.histogram("rushlight_commit_seconds", histogram, worker=worker)

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rushlight.metrics import Exposition
 
@@ -32,6 +32,12 @@ def usage() -> Usage:
     with suppress(OSError, IndexError, ValueError):
         memory = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE
     return Usage(_STARTED, used.ru_utime + used.ru_stime, memory)
+
+
+def report() -> dict[str, Any]:
+    """The same as part of a report."""
+    now = usage()
+    return {"started": now.started, "cpuSeconds": now.cpu_seconds, "memoryBytes": now.memory_bytes}
 
 
 def collect(exposition: Exposition, role: str) -> None:

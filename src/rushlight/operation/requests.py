@@ -41,6 +41,10 @@ class Requests:
         for part, seconds in sorted(self._seconds.items()):
             exposition.histogram("rushlight_http_request_seconds", seconds, part=part)
 
+    def answers(self, part: str) -> dict[str, int]:
+        """How often a part has answered with each status."""
+        return {str(status): count for (name, status), count in self._answered.items() if name == part}
+
     def count(self, part: str, status: int, seconds: float) -> None:
         """Count an answer, and how long it took until it began."""
         key = (part, status if status in KNOWN_STATUS else 0)

@@ -1,4 +1,5 @@
-"""Health of a role that serves nothing else: a loopback port, asked for by the setting ``status_port``.
+"""Health of a role that serves nothing else: on a loopback port, asked for by the setting ``status_port``, or on a
+socket that a supervisor has handed down.
 
 Metrics are not served here: a worker reports its figures to MongoDB, and any ``web``, ``ingest`` or ``live`` shows
 those of all workers. See ``docs/decisions/metrics-by-report.md``.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +19,7 @@ import msgspec
 from rushlight.engine.figures import WORK
 from rushlight.health import Checks, Health, assess
 from rushlight.local.ports import listener
-from rushlight.operation.process import usage
+from rushlight.operation import process
 from rushlight.settings import Settings
 from rushlight.store.reports import CHILD_NAME
 
@@ -28,13 +30,7 @@ PHRASES = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service
 
 def worker_figures() -> dict[str, Any]:
     """What a worker reports of itself."""
-    now = usage()
-    return {
-        "started": now.started,
-        "cpuSeconds": now.cpu_seconds,
-        "memoryBytes": now.memory_bytes,
-        **WORK.document(),
-    }
+    return process.report() | WORK.document()
 
 
 @asynccontextmanager
@@ -47,6 +43,13 @@ async def status_page(settings: Settings, checks: Checks, concerns: Checks) -> A
     if settings.status_port is None:
         yield
         return
+    async with answering(listener(settings.host, _port(settings.status_port)), checks, concerns):
+        yield
+
+
+@asynccontextmanager
+async def answering(listening: socket.socket, checks: Checks, concerns: Checks) -> AsyncIterator[None]:
+    """Answer the same on a socket while the block runs."""
     handlers: set[asyncio.Task[Any]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,7 +64,8 @@ async def status_page(settings: Settings, checks: Checks, concerns: Checks) -> A
         finally:
             writer.close()
 
-    server = await asyncio.start_server(handle, sock=listener(settings.host, _port(settings.status_port)))
+    start = asyncio.start_unix_server if listening.family == socket.AF_UNIX else asyncio.start_server
+    server = await start(handle, sock=listening)
     try:
         yield
     finally:

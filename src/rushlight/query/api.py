@@ -14,11 +14,12 @@ from rushlight.health import Checks
 from rushlight.query.docs import POLICY, DocsJson, DocsPage, Schema
 from rushlight.query.failures import HANDLERS
 from rushlight.query.figures import Figures
-from rushlight.query.health import get_live, get_ready, mongodb
+from rushlight.query.health import get_live, get_ready
 from rushlight.query.routes import ROUTES
 from rushlight.query.senders import SENDERS
 from rushlight.settings import Settings
 from rushlight.store.database import Database
+from rushlight.store.primary import mongodb
 
 MAX_BODY_BYTES = 16 * 1024
 DESCRIPTION = (

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
-import pymongo
 from litestar import HttpMethod, Response, route
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
-from pymongo.errors import PyMongoError
 
 from rushlight.health import Health, assess
-from rushlight.store.database import Database
 
-CHECK_SECONDS = 1.0
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 
 
@@ -34,17 +29,3 @@ async def get_ready(
     health = await assess(checks, concerns)
     unready = health.status == "unready"
     return Response(health, status_code=HTTPStatus.SERVICE_UNAVAILABLE if unready else HTTPStatus.OK)
-
-
-def mongodb(database: Database) -> Callable[[], Awaitable[str | None]]:
-    """The check that a primary answers."""
-
-    async def answers() -> str | None:
-        try:
-            with pymongo.timeout(CHECK_SECONDS):
-                await database.client.admin.command("ping")
-        except PyMongoError:
-            return "no primary answers"
-        return None
-
-    return answers

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httptools
@@ -22,19 +23,17 @@ from rushlight.serving.short import DirectRequest
 logger = logging.getLogger(__name__)
 
 
-def connections(direct: Callable[[], Direct | None], limits: Limits | None = None) -> Callable[..., Connection]:
+def connections(
+    direct: Callable[[], Direct | None], limits: Limits | None = None, kind: Callable[..., Connection] | None = None
+) -> Callable[..., Connection]:
     """What uvicorn takes for ``http``.
 
     Args:
         direct: gives what is served the short way, None while there is nothing.
+        kind: of connection, where it is not the usual one.
     """
     limits = limits or Limits()
-    sweep, heads = Sweep(limits.sweep_seconds), Heads()
-
-    def make(**arguments: Any) -> Connection:
-        return Connection(direct, limits, sweep, heads, **arguments)
-
-    return make
+    return partial(kind or Connection, direct, limits, Sweep(limits.sweep_seconds), Heads())
 
 
 class Connection(HttpToolsProtocol):
@@ -58,6 +57,7 @@ class Connection(HttpToolsProtocol):
         self._served_any = False
         self._stalled_since: float | None = None
         self._lingering = self._goes_on = False
+        self._deaf = False  # what the parser says is passed over: the connection ends, or goes elsewhere
         self._fed = b""  # what has come since the connection was at rest, until a head has been read of it
         self.host: str | None = None
 
@@ -147,9 +147,11 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
+            if self._deaf:
+                return
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
-            elif not self._lingering:
+            else:
                 text = declined(self.parser, self.url, self.headers)
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -173,7 +175,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request's first byte is here."""
-        if self._lingering:
+        if self._deaf:
             return
         super().on_message_begin()
         self._in_head = True
@@ -181,7 +183,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A request's head is here."""
-        if self._lingering:
+        if self._deaf:
             return
         self._in_head, self._in_body = False, True
         self._head_bytes = 0
@@ -193,7 +195,7 @@ class Connection(HttpToolsProtocol):
             self._refuse_head()
         elif not path.startswith("/") or self.parser.get_method() == b"CONNECT":
             self.refuse(Refused(400, "the target is not a path", code="path"))
-        elif self._is_declined:
+        elif self._is_for_others(path) or self._is_declined:
             return
         elif direct is None or self.parser.should_upgrade() or not direct.serves(path):
             super().on_headers_complete()
@@ -202,7 +204,7 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body is here."""
-        if self._lingering:
+        if self._deaf:
             return
         if isinstance(self.cycle, DirectRequest):
             self.cycle.read(body)
@@ -212,7 +214,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is here."""
         self._in_body = False
-        if self._lingering or self._is_declined:
+        if self._deaf or self._is_declined:
             return
         if isinstance(self.cycle, DirectRequest):
             self.cycle.end()
@@ -309,10 +311,14 @@ class Connection(HttpToolsProtocol):
 
     def _linger(self) -> None:
         # Closed at once, with bytes of the client's unread, the connection would be reset and the answer lost.
-        self._at_rest, self._lingering = False, True
+        self._at_rest, self._lingering, self._deaf = False, True, True
         self._since = self.loop.time()
         self.flow.resume_reading()
         self.transport.write_eof()
+
+    def _is_for_others(self, _path: str) -> bool:
+        """Whether this request, and whatever follows it, is for another process."""
+        return False
 
     @property
     def _is_declined(self) -> bool:
@@ -324,7 +330,7 @@ class Connection(HttpToolsProtocol):
         return not self.pipeline and (self.cycle is None or self.cycle.response_complete)
 
     def _rest_if_free(self) -> None:
-        self._at_rest = not (self._in_head or self._in_body or self._lingering) and self._is_free
+        self._at_rest = not (self._in_head or self._in_body or self._deaf) and self._is_free
         if self._at_rest:
             self._head_bytes = 0
             self._since = self.loop.time()

@@ -12,7 +12,7 @@ Collections:
   that it failed on, and events that a person gave up.
 - ``subjects``: what names a person, and which visitors are which customer; ``erased``: who was erased, by hash
   (``store/subjects.py``).
-- ``reports``: what worker processes say of themselves.
+- ``reports``: what workers, and processes that only take events in, say of themselves.
 - ``rejected``: the last events of each shop that were turned away.
 - ``keys``: write keys, hashed. ``notices``: lines for the board.
 - ``projection.NAME``: projection documents; ``_id`` is ``generation/partition/shop/key``.

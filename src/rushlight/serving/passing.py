@@ -1,0 +1,148 @@
+"""The connection of a process that only takes events in, beside one that serves everything: another request than that
+goes to the other process with its connection, which stays there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rushlight.ingest.refusals import Refused
+from rushlight.serving.connection import Connection
+from rushlight.serving.handover import Passage
+
+END_OF_HEAD = b"\r\n\r\n"
+FLUSH_SECONDS = 0.01
+# What may come behind a request that waits for the answers before it; reading has stopped by then.
+MAX_WAITING_BYTES = 1 << 20
+
+
+class Passing(Connection):
+    """Gives itself away when a request is for others and everything before it has been answered.
+
+    The parser does not say where a message ends, so it is given no more than one at a time: then the bytes of a
+    request for others are known from its first one on.
+
+    Args:
+        passage: to the other process. serves: whether a path is served here.
+    """
+
+    def __init__(self, passage: Passage, serves: Callable[[str], bool], *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._passage = passage
+        self._serves = serves
+        self._message = b""  # the message that is being read, as far as its head
+        self._extent = Extent()
+        self._onward: bytes | None = None  # what the other process is to read
+
+    def resume_writing(self) -> None:
+        """Answers leave again; behind a request for others nothing more is taken."""
+        super().resume_writing()
+        if self._onward is not None:
+            self.flow.pause_reading()
+
+    def on_response_complete(self) -> None:
+        """A request was answered."""
+        super().on_response_complete()
+        if self._onward is not None:
+            self._pass_on_if_free()
+
+    def on_headers_complete(self) -> None:
+        """A request's head is here."""
+        super().on_headers_complete()
+        self._extent.begin(self.headers)
+
+    def on_chunk_header(self) -> None:
+        """The line that says how long a chunk is has been read."""
+        self._extent.begin_chunk()
+
+    def _feed(self, data: bytes) -> None:
+        while data and self._onward is None and not self._lingering and self.parser is not None:
+            if self._in_body:
+                size = self._extent.within_body(data)
+            else:
+                if not self._in_head:
+                    self._message = b""
+                size = _head_within(data, self._message)
+                self._message += data[:size]
+            piece, data = data[:size], data[size:]
+            super()._feed(piece)
+        if self._onward is not None and not self._lingering:
+            self._onward += data
+            if len(self._onward) > MAX_WAITING_BYTES:
+                self.transport.abort()
+            else:
+                self._pass_on_if_free()
+
+    def _is_for_others(self, path: str) -> bool:
+        if self._serves(path):
+            return False
+        self._onward = self._message
+        self._in_body = False
+        self._deaf = True
+        return True
+
+    def _pass_on_if_free(self) -> None:
+        self.flow.pause_reading()
+        if self._is_free:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        transport = self.transport.plain()
+        if transport.is_closing() or self._lingering or self._onward is None:
+            return
+        if transport.get_write_buffer_size():  # what is still to leave here would be mixed with what leaves there
+            self.loop.call_later(FLUSH_SECONDS, self._pass_on)
+            return
+        if self._passage.send(transport.get_extra_info("socket").fileno(), self._onward):
+            transport.close()
+        else:
+            busy = Refused(503, "this is not served just now", code="busy", headers=[(b"retry-after", b"1")])
+            self.refuse(busy)
+
+
+class Extent:
+    """Says of bytes that come how many surely belong to the body that is being read.
+
+    It believes what the parser, which is stricter, has let pass.
+    """
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._line: bytes | None = None  # of a body in chunks: what has come of the line that is being read
+
+    def begin(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """A head with these headers has been read."""
+        lengths = [value for name, value in headers if name == b"content-length" and value.isdigit()]
+        chunked = any(name == b"transfer-encoding" for name, _ in headers)
+        self._left = int(lengths[0]) if lengths and not chunked else 0
+        self._line = b"" if chunked else None
+
+    def begin_chunk(self) -> None:
+        """The line that was given out last told a chunk's length."""
+        size = (self._line or b"").partition(b";")[0].strip()
+        try:
+            length = int(size, 16)
+        except ValueError:  # then line by line, which is right as well
+            length = 0
+        self._left = length + len(b"\r\n") if length else 0
+
+    def within_body(self, data: bytes) -> int:
+        """How many of these bytes to read before asking again; at least one."""
+        if self._left:
+            size = min(self._left, len(data))
+            self._left -= size
+            self._line = b"" if self._line is not None else None
+            return size
+        # Between chunks whatever ends the body ends a line as well.
+        size = data.find(b"\n") + 1 or len(data)
+        if self._line is not None:
+            self._line = data[:size] if self._line.endswith(b"\n") else self._line + data[:size]
+        return size
+
+
+def _head_within(data: bytes, before: bytes) -> int:
+    """How many of these bytes belong to the head of which some have come before."""
+    tail = before[-len(END_OF_HEAD) + 1 :]
+    end = (tail + data).find(END_OF_HEAD)
+    return len(data) if end < 0 else end + len(END_OF_HEAD) - len(tail)

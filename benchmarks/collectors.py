@@ -35,7 +35,7 @@ REDIS_MEMORY_MB = 2048
 
 
 class Cpu(msgspec.Struct, frozen=True, rename="camel"):
-    """CPU seconds used so far: by the one process that serves HTTP, by its Redis, and by everything."""
+    """CPU seconds used so far: by the processes that serve HTTP, by their Redis, and by everything."""
 
     service: float
     redis: float
@@ -71,11 +71,18 @@ class Collector(Protocol):
 
 
 class Ours:
-    """`rushlight up` as a user runs it: embedded servers, one web process, one worker."""
+    """`rushlight up` as a user runs it: embedded servers, one web process, one worker.
 
-    def __init__(self, data: Path, kind: str, environment: Mapping[str, str] | None = None):
+    Args:
+        ingest_processes: that take events in beside the web process, on its port.
+    """
+
+    def __init__(
+        self, data: Path, kind: str, environment: Mapping[str, str] | None = None, *, ingest_processes: int = 0
+    ):
         self.name = "rushlight"
-        self._instance = Rushlight(data / "ours", redis_memory_mb=REDIS_MEMORY_MB, environment=environment)
+        settings = {"RUSHLIGHT_INGEST_PROCESSES": str(ingest_processes), **(environment or {})}
+        self._instance = Rushlight(data / "ours", redis_memory_mb=REDIS_MEMORY_MB, environment=settings)
         self._instance.start(orders=False)
         self._client: Client = Client(self._instance.instance.mongo_url)
         self.url = self._instance.live_url
@@ -90,10 +97,10 @@ class Ours:
         return str(msgspec.json.decode(done.stdout)["key"])
 
     def cpu(self) -> Cpu:
-        """CPU seconds of the web process, of Valkey, and of everything with worker and MongoDB."""
+        """CPU seconds of what takes events in, of Valkey, and of everything with worker and MongoDB."""
         children = self._instance.instance.children
-        web, valkey = (cpu_seconds([children[name]]) for name in ("web", "valkey"))
-        return Cpu(web, valkey, self._instance.cpu())
+        doors = [pid for name, pid in children.items() if name == "web" or name.startswith("ingest-")]
+        return Cpu(cpu_seconds(doors), cpu_seconds([children["valkey"]]), self._instance.cpu())
 
     @property
     def instance_file(self) -> Path:

@@ -23,13 +23,14 @@ import uvloop
 from rushlight import failpoints, logs
 from rushlight.errors import RushlightError, SetupError
 from rushlight.local import ports
-from rushlight.local.doors import HANDOVER_FD, HEALTH_FD, health_sockets
+from rushlight.local.doors import HANDOVER_FD, HEALTH_FD, health_sockets, inherited_file
 from rushlight.modules import import_modules
 from rushlight.settings import Settings
 
 if TYPE_CHECKING:
     import uvicorn
 
+    from rushlight.ingest.together import Together
     from rushlight.serving.connection import Connection
 
 KEEP_ALIVE_SECONDS = 65
@@ -85,7 +86,7 @@ async def web(settings: Settings) -> None:
     from rushlight.web import Beside, build
 
     passed_on = ports.inherited(HANDOVER_FD)
-    app = build(settings, beside=Beside(siblings=health_sockets(settings)))
+    app = build(settings, beside=Beside(siblings=health_sockets(settings), together=_together()))
     await _serve(app, settings.host, settings.port, receiving=passed_on)
 
 
@@ -100,9 +101,17 @@ async def ingest(settings: Settings) -> None:
         await _serve(build(settings, (INGEST,)), settings.host, settings.port)
         return
     passage = Passage(channel)
-    beside = Beside(health=ports.inherited(HEALTH_FD), passed=lambda: passage.passed)
+    health = ports.inherited(HEALTH_FD)
+    beside = Beside(health=health, passed=lambda: passage.passed, together=_together())
     kind = partial(Passing, passage, is_for_ingest)
     await _serve(build(settings, (INGEST,), beside), settings.host, settings.port, kind=kind)
+
+
+def _together() -> Together | None:
+    from rushlight.ingest.together import Together
+
+    descriptor = inherited_file()
+    return Together(descriptor) if descriptor is not None else None
 
 
 async def live(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Keyring
 from rushlight.ingest.rejections import Rejections
 from rushlight.ingest.segment_settings import SETTINGS
+from rushlight.ingest.together import Together
 from rushlight.metrics import Exposition
 from rushlight.operation import process
 from rushlight.operation.requests import Requests
@@ -60,11 +61,13 @@ class Beside(NamedTuple):
     Attributes:
         siblings: where those that only take events in tell how they are; for the one that serves the rest.
         health: where this one tells it, being one of them. passed: how many connections it has given away.
+        together: where all of them keep the limits of what is let in.
     """
 
     siblings: tuple[Path, ...] = ()
     health: socket.socket | None = None
     passed: Callable[[], int] = int
+    together: Together | None = None
 
 
 def build(settings: Settings, parts: Collection[str] = (INGEST, LIVE), beside: Beside | None = None) -> Web:
@@ -241,6 +244,7 @@ class Web:
             events_per_second=settings.max_events_per_second,
             key_events_per_second=settings.key_events_per_second,
             age_seconds=intake.age_seconds,
+            together=self._beside.together,
         )
         surroundings = Surroundings.of(settings)
         rejections = Rejections(database)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ LIMIT = 1000
 class Traffic:
     """Offers events to a door, at a time of its own."""
 
-    def __init__(self, **options: int) -> None:
+    def __init__(self, **options: Any) -> None:
         self.now = 100.0
         self.age = 0.0
         self.door = Admission(clock=lambda: self.now, age_seconds=lambda: self.age, **options)

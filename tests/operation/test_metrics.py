@@ -27,7 +27,12 @@ WITHOUT_SAMPLES = {
     "rushlight_ingest_turned_away_total",
     "rushlight_relay_waiting_events",
     "rushlight_relay_heartbeat_age_seconds",
-    *(name for name in CATALOGUE if name.startswith("rushlight_ingest_") and "waiting" not in name),
+    "rushlight_ingest_report_age_seconds",
+    "rushlight_ingest_start_time_seconds",
+    "rushlight_ingest_cpu_seconds_total",
+    "rushlight_ingest_resident_memory_bytes",
+    "rushlight_ingest_requests_total",
+    "rushlight_ingest_passed_on_total",
 }
 EVENT = {"specversion": "1.0", "source": "shop", "type": "view_item", "subject": "v-1"}
 

@@ -28,6 +28,7 @@ from rushlight.ingest.log.priority import BEHAVIOUR, MONEY, VIEW
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rushlight.ingest.together import Place, Together
     from rushlight.metrics import Exposition
 
 CLASSES = {VIEW: "views", BEHAVIOUR: "behaviour", MONEY: "money"}
@@ -69,22 +70,24 @@ class TurnedAway(Unavailable):
 class _Account:
     """What one key has had lately."""
 
-    __slots__ = ("quota", "seen", "share")
+    __slots__ = ("place", "quota", "seen", "share")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, place: Place | None) -> None:
         self.seen = now
+        self.place = place
         self.quota: Quota | None = None
         self.share: Bucket | None = None
 
 
 class Admission:
-    """The door of one process.
+    """The door of one process, or of several that keep their limits together.
 
     Args:
-        events_per_second: what this process takes; None: as much as it can.
+        events_per_second: what they take; None: as much as they can.
         key_events_per_second: what a key without a limit of its own may send; None: as much as it likes.
         age_seconds: how long the oldest request has been waiting for the disk.
         clock: seconds, monotonic.
+        together: where several processes keep these limits.
     """
 
     def __init__(
@@ -94,15 +97,18 @@ class Admission:
         key_events_per_second: int | None = None,
         age_seconds: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] = time.monotonic,
+        together: Together | None = None,
     ) -> None:
+        self._together = together
         self._age_seconds = age_seconds
         self._clock = clock
         self._default_quota = key_events_per_second
         self._whole: Bucket | None = None
         self._reserve: Bucket | None = None
         if events_per_second is not None:
-            self._whole = Bucket(events_per_second, clock())
-            self._reserve = Bucket(events_per_second * MONEY_RESERVE, clock())
+            rates = events_per_second, events_per_second * MONEY_RESERVE
+            whole, reserve = (together.whole, together.reserve) if together else (Bucket, Bucket)
+            self._whole, self._reserve = whole(rates[0], clock()), reserve(rates[1], clock())
         self._accounts: dict[str, _Account] = {}
         self._counted_at = -math.inf
         self._share_rate = float(events_per_second or 0)
@@ -203,20 +209,21 @@ class Admission:
     def _account(self, key: Key) -> _Account:
         now = self._clock()
         account = self._accounts.get(key.prefix)
-        if account is None:
-            account = self._accounts[key.prefix] = _Account(now)
+        if account is None or (account.place is not None and not account.place.see(now)):
+            place = self._together.place(key.prefix, now) if self._together is not None else None
+            account = self._accounts[key.prefix] = _Account(now, place)
             self._counted_at = -math.inf
         account.seen = now
         limit = key.limit or self._default_quota
         if limit is None:
             account.quota = None
         elif account.quota is None or account.quota.rate != limit:
-            account.quota = Quota(limit, now)
+            account.quota = (account.place.quota if account.place else Quota)(limit, now)
         if now - self._counted_at >= COUNT_SECONDS:
             self._count_keys(now)
         if self._whole is not None:
             if account.share is None:
-                account.share = Bucket(self._share_rate, now)
+                account.share = (account.place.share if account.place else Bucket)(self._share_rate, now)
             elif account.share.rate != self._share_rate:
                 account.share.refill(now)
                 account.share.change_rate(self._share_rate)
@@ -231,6 +238,8 @@ class Admission:
             if idle > FORGET_SECONDS:
                 del self._accounts[prefix]
         if self._whole is not None:
+            if self._together is not None:
+                active = self._together.active(now - ACTIVE_SECONDS)
             self._share_rate = self._whole.rate / max(1, active)
 
     def _weigh(self, account: _Account, priority: int, events: int, *, spend: bool) -> None:

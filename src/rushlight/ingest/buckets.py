@@ -16,9 +16,14 @@ class Bucket:
 
     def __init__(self, rate: float, now: float) -> None:
         self.rate = rate
-        self.size = max(1.0, rate * BURST_SECONDS)
+        self.size = self.size_at(rate)
         self.level = self.size
         self.at = now
+
+    @staticmethod
+    def size_at(rate: float) -> float:
+        """The size at a rate."""
+        return max(1.0, rate * BURST_SECONDS)
 
     def refill(self, now: float) -> float:
         """What there is now."""
@@ -33,7 +38,7 @@ class Bucket:
 
     def change_rate(self, rate: float) -> None:
         """Another rate from now on; what there was stays in proportion."""
-        size = max(1.0, rate * BURST_SECONDS)
+        size = self.size_at(rate)
         self.level *= size / self.size
         self.rate, self.size = rate, size
 

@@ -130,7 +130,7 @@ from rushlight.ingest.keys import Key
 from rushlight.ingest.together import Together
 door = Admission(key_events_per_second=20_000, together=Together(int(sys.argv[1])))
 key, taken = Key("public", "s", "k"), 0
-end = float(sys.argv[2])
+end = time.monotonic() + 0.7
 while time.monotonic() < end:
     for _ in range(100):
         try:
@@ -145,8 +145,7 @@ print(taken)
 def test_at_the_same_time(descriptor: int) -> None:
     """Processes that hammer on one bucket at once take hardly more than it holds: the bound in docs/operate.md."""
     begun = time.monotonic()
-    end = begun + 1.5
-    command = [sys.executable, "-c", HAMMER, str(descriptor), str(end)]
+    command = [sys.executable, "-c", HAMMER, str(descriptor)]
     hammers = [subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=(descriptor,)) for _ in range(DOORS)]
     taken = sum(int(hammer.communicate()[0]) for hammer in hammers)
     assert 0 < taken <= 1.05 * 20_000 * (time.monotonic() - begun + 1.0)

@@ -134,7 +134,7 @@ def _of_a_browser(body: bytes) -> dict[str, str]:
         "accept-encoding": "gzip, deflate, br, zstd",
         "accept-language": "en-US,en;q=0.9",
         "origin": "https://shop.example",
-        "referer": f"https://shop.example{context['page']['path']}",
+        "referer": "https://shop.example/",  # to another site, by default, no more than that
         "sec-fetch-dest": "empty",
         "sec-fetch-mode": "cors",
         "sec-fetch-site": "cross-site",

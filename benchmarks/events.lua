@@ -73,7 +73,7 @@ local function browser(name, key)
     name, math.random(1, 3), REFERRERS[math.random(1, #REFERRERS)], query, query, agent, key), {
     ["Content-Type"] = "text/plain", ["User-Agent"] = agent, ["Accept"] = "*/*",
     ["Accept-Encoding"] = "gzip, deflate, br, zstd", ["Accept-Language"] = "en-US,en;q=0.9",
-    ["Origin"] = "https://shop.example", ["Referer"] = "https://shop.example/products/#PAGE#",
+    ["Origin"] = "https://shop.example", ["Referer"] = "https://shop.example/",
     ["Sec-Fetch-Dest"] = "empty", ["Sec-Fetch-Mode"] = "cors", ["Sec-Fetch-Site"] = "cross-site",
   }
 end

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,13 @@ WARM_UP_SECONDS = 2
 REST_SECONDS = 0.3
 HELD = "rushlight, no worker"
 HTTP_ONLY = "rushlight, HTTP only"
-SYSTEMS = ("nothing", *collectors.PEER_NAMES, HTTP_ONLY, HELD, "rushlight")
+TWO = "rushlight, 2 processes"
+PROCESSES_LINE = (
+    "*Processes* take events in. Every peer is one, and so is Rushlight but for the row that says two: read its "
+    "events/s with that in mind. *Per CPU second* compares what each takes in for the same CPU of those processes "
+    "(without Redis, worker and database), whatever their number."
+)
+SYSTEMS = ("nothing", *collectors.PEER_NAMES, HTTP_ONLY, HELD, TWO, "rushlight")
 
 
 class Plan(msgspec.Struct, frozen=True, rename="camel"):
@@ -29,7 +34,8 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
 
     Attributes:
         loads: what is sent, each at every number of connections. key: of Rushlight, public or secret.
-        systems: which are measured; all are started. step_events: over how many the steps are timed.
+        systems: which are measured; all but the one of two processes are started in any case.
+        step_events: over how many the steps are timed.
     """
 
     rounds: int = 5
@@ -42,11 +48,16 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Scenario(NamedTuple):
-    """One row of the result: a system in one condition."""
+    """One row of the result: a system in one condition.
+
+    Attributes:
+        held: whether nobody consumes what comes in during a run. processes: that take events in.
+    """
 
     name: str
     system: Collector
     held: bool = False
+    processes: int = 1
 
 
 class Measurement(msgspec.Struct, frozen=True, rename="camel"):
@@ -112,13 +123,17 @@ def measure(scenario: Scenario, what: Load, connections: int, number: int, plan:
     return Measurement(scenario.name, what.name, what.size, connections, number, run, stored, loaded, whole, settled)
 
 
-@contextlib.contextmanager
-def systems(data: Path, plan: Plan) -> Iterator[tuple[list[Scenario], collectors.Ours, collectors.Valkey]]:
-    """Start everything that is compared; each system idles while another is under load.
+class Systems(NamedTuple):
+    """Everything that is compared: the scenarios that the plan names, Rushlight's instances, the peers' Valkey."""
 
-    Yields:
-        The scenarios that the plan names, Rushlight, and the peers' Valkey.
-    """
+    scenarios: list[Scenario]
+    ours: list[collectors.Ours]
+    valkey: collectors.Valkey
+
+
+@contextlib.contextmanager
+def systems(data: Path, plan: Plan) -> Iterator[Systems]:
+    """Start everything that is compared; each system idles while another is under load."""
     collectors.build_peers()
     data.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -132,37 +147,42 @@ def systems(data: Path, plan: Plan) -> Iterator[tuple[list[Scenario], collectors
         for name in collectors.PEER_NAMES:
             peers.append(collectors.Peer(name, valkey, data))
             stack.callback(peers[-1].stop)
-        ours = collectors.Ours(data, plan.key)
-        stack.callback(ours.stop)
+        ours = [collectors.Ours(data, plan.key)]
+        stack.callback(ours[0].stop)
         scenarios = [
             Scenario("nothing", nothing),
             *(Scenario(peer.name, peer) for peer in peers),
             Scenario(HTTP_ONLY, open_door),
-            Scenario(HELD, ours, held=True),
-            Scenario("rushlight", ours),
+            Scenario(HELD, ours[0], held=True),
+            Scenario("rushlight", ours[0]),
         ]
-        yield [scenario for scenario in scenarios if scenario.name in plan.systems], ours, valkey
+        if TWO in plan.systems:
+            ours.append(collectors.Ours(data / "two", plan.key, ingest_processes=1))
+            stack.callback(ours[1].stop)
+            scenarios.insert(-1, Scenario(TWO, ours[1], held=True, processes=2))
+        yield Systems([scenario for scenario in scenarios if scenario.name in plan.systems], ours, valkey)
 
 
 def run(data: Path, plan: Plan) -> Path:
     """Measure every scenario in interleaved rounds, then the steps, and write the result."""
-    with systems(data, plan) as (scenarios, ours, valkey):
+    with systems(data, plan) as compared:
+        scenarios = compared.scenarios
         for scenario in scenarios:
             for what in plan.loads:
                 _warm_up(scenario, what)
         measured = list(_rounds(scenarios, plan))
-        timed = shares.time_steps(ours, valkey, plan.step_events, plan.loads)
-        ledger = ours.check()
-    if not ledger["agrees"]:
-        raise BenchmarkError(f"the ledger is not balanced: {ledger}")
-    names = [scenario.name for scenario in scenarios]
-    sections = [section(measured, names, what, connections) for what in plan.loads for connections in plan.connections]
-    sections += [_generator_line(measured, plan), _ledger_line(ledger)]
+        timed = shares.time_steps(compared.ours[0], compared.valkey, plan.step_events, plan.loads)
+        ledgers = [ours.check() for ours in compared.ours]
+    if not all(ledger["agrees"] for ledger in ledgers):
+        raise BenchmarkError(f"a ledger is not balanced: {ledgers}")
+    processes = {scenario.name: scenario.processes for scenario in scenarios}
+    sections = [section(measured, processes, what, number) for what in plan.loads for number in plan.connections]
+    sections += [PROCESSES_LINE, _generator_line(measured, plan), _ledger_line(ledgers)]
     sections += [
         shares.section(timed, _cpu_us(HELD, measured, plan), _cpu_us(HTTP_ONLY, measured, plan)),
         shares.how(plan.step_events),
     ]
-    raw = {"plan": plan, "runs": measured, "steps": timed, "ledger": ledger}
+    raw = {"plan": plan, "runs": measured, "steps": timed, "ledgers": ledgers}
     title = "Events per second and their latency, beside services that only append to a stream"
     return report.write("ingest", title, sections, raw, {"peers": collectors.describe_peers()})
 
@@ -205,28 +225,38 @@ def _line(one: Measurement) -> str:
     )
 
 
-def section(measured: Sequence[Measurement], names: Sequence[str], what: Load, connections: int) -> str:
-    """The table of one load at one number of connections; ratios are taken within a round."""
+def section(measured: Sequence[Measurement], processes: Mapping[str, int], what: Load, connections: int) -> str:
+    """The table of one load at one number of connections; ratios are taken within a round.
+
+    Args:
+        processes: that take events in, by scenario.
+    """
     here = [one for one in measured if (one.load, one.connections) == (what.name, connections)]
     by_round = {(one.scenario, one.round): one for one in here}
-    head = ["system", "events/s", "from–to", *(f"× {name} (from–to)" for name in BASELINES), "consumed too: events/s"]
+    head = ["system", "processes", "events/s", "from–to", *(f"× {name} (from–to)" for name in BASELINES)]
+    head += [*(f"per CPU second × {name}" for name in BASELINES), "consumed too: events/s"]
     head += ["p50 ms", "p99 ms", "CPU s/1,000 events: service", "Redis", "all, until consumed", "failed"]
     rows = []
-    for name in names:
+    for name, count in processes.items():
         runs = [one for one in here if one.scenario == name]
+        beside = [[by_round[base, one.round] for one in runs] if (base, 1) in by_round else [] for base in BASELINES]
         ratios = [
-            [one.events_per_second / by_round[base, one.round].events_per_second for one in runs]
-            if (base, 1) in by_round
-            else [math.nan]
-            for base in BASELINES
+            [one.events_per_second / peer.events_per_second for one, peer in zip(runs, peers, strict=False)]
+            for peers in beside
+        ]
+        costs = [
+            [_service(peer) / max(_service(one), 1e-9) for one, peer in zip(runs, peers, strict=False)]
+            for peers in beside
         ]
         rates = [one.events_per_second for one in runs]
         rows.append(
             [
                 name,
+                str(count),
                 report.number(report.median(rates)),
                 f"{min(rates):,.0f}–{max(rates):,.0f}",
                 *(_spread(each) for each in ratios),
+                *(f"{report.median(each):.2f}" if each else "–" for each in costs),
                 report.number(report.median(one.sustained for one in runs)) if name == "rushlight" else "–",
                 report.number(report.median(one.run.p50_us / 1000 for one in runs), 1),
                 report.number(report.median(one.run.p99_us / 1000 for one in runs), 1),
@@ -239,8 +269,13 @@ def section(measured: Sequence[Measurement], names: Sequence[str], what: Load, c
     return f"## {what.title}, {connections} connections\n\n" + report.table(head, rows)
 
 
+def _service(one: Measurement) -> float:
+    """CPU seconds per 1,000 events of what takes them in."""
+    return one.cpu_per_thousand(one.cpu.service)
+
+
 def _spread(ratios: Sequence[float]) -> str:
-    if math.isnan(ratios[0]):
+    if not ratios:
         return "–"
     return f"{report.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
 
@@ -257,8 +292,8 @@ def _generator_line(measured: Sequence[Measurement], plan: Plan) -> str:
     )
 
 
-def _ledger_line(ledger: dict[str, object]) -> str:
+def _ledger_line(ledgers: Sequence[dict[str, object]]) -> str:
     return (
         "After each run all that was acknowledged was in the peer's stream, or in Rushlight's journal; at the end "
-        f"Rushlight's ledger balanced: {msgspec.json.encode(ledger['total']).decode()}."
+        f"Rushlight's ledgers balanced: {', '.join(msgspec.json.encode(each['total']).decode() for each in ledgers)}."
     )

@@ -60,6 +60,7 @@ def test_a_page_sends_its_key_in_the_body() -> None:
     head, _, body = first.data.partition(b"\r\n\r\n")
     assert head.startswith(b"POST /v1/t HTTP/1.1\r\n")
     assert b"authorization" not in head
+    assert b"\r\nreferer: https://shop.example/\r\n" in head
     event = msgspec.json.decode(body)
     assert f"user-agent: {event['context']['userAgent']}\r\n".encode() in head
     assert event["writeKey"] == "pk_key"

@@ -28,6 +28,8 @@ def test_ratios_are_taken_within_a_round() -> None:
         *(_run("nestjs-fastify", number, requests=100 * number) for number in (1, 2)),
         *(_run("rushlight", number, requests=300 * number) for number in (1, 2)),
     ]
-    section = ingest.section(measured, ["nestjs-fastify", "rushlight"], Load.of("50", "segment"), 16)
+    section = ingest.section(measured, {"nestjs-fastify": 1, "rushlight": 2}, Load.of("50", "segment"), 16)
     assert "3.00 (3.00–3.00)" in section
+    assert "| rushlight      | 2 " in section
+    assert "| 3.00 (3.00–3.00)" in section
     assert "50 events a request, 16 connections" in section

@@ -43,6 +43,8 @@ def introduce(instance: Instance) -> None:
     board = instance.urls["board"]
     key = make_key(instance, "public")
     click.echo(f"Rushlight is up.  Board: {board}  API: {board}/docs")
+    if others := instance.settings.ingest_processes:
+        click.echo(f"Events are taken in by {others + 1} processes on that port.")
     if "orders" in instance.urls:
         click.echo(f"Orders: {instance.urls['orders']}/orders")
     if instance.settings.workers == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -296,13 +297,20 @@ async def test_a_log_put_back_to_an_older_state_is_noticed(open_intake: OpenInta
 async def test_malformed_envelopes_are_refused(open_intake: OpenIntake) -> None:
     """An id or source that the ledger could not hold, and an event that is too large, are refused unwritten."""
     intake = await open_intake()
-    for change, field in (({"id": "x"}, "id"), ({"source": "a.b"}, "source"), ({"payload": {"a": "x" * 300_000}}, "")):
+    ids = ["x", "", "a" * 31, "a" * 33, f" {'a' * 31}", "a" * 16 + " " + "a" * 16]
+    sources = ["a.b", ""]
+    changes: list[tuple[dict[str, Any], str]] = [({"id": each}, "id") for each in ids] + [
+        ({"source": each}, "source") for each in sources
+    ]
+    for change, field in [*changes, ({"payload": {"a": "x" * 300_000}}, "")]:
         event = view()
         for name, value in change.items():
             setattr(event, name, value)
         with pytest.raises(Rejected) as refusal:
             await intake.accept([view(), event])
         assert refusal.value.field == field
+        with pytest.raises(Rejected):
+            await intake.accept([event])
     assert intake.pending == 0
     await intake.accept([view()])
     assert intake.pending == 1
@@ -336,6 +344,7 @@ async def test_the_check_for_unsettled_events_fires(
     monkeypatch.setattr(Track, "is_lost", lambda *_: False)
     intake = await open_intake()
     await intake.accept(views(20))
+    await until_in_streams(settings, 20)  # on a slow machine they are acknowledged before
     with redis.Redis.from_url(settings.redis_url or "") as client:
         client.flushall()
     async with working(settings):

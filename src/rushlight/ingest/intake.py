@@ -106,20 +106,27 @@ class Intake:
         now = self._now_ms()
         received = at_millisecond(now)
         log, origin, count = self._log, self._origin, self._partitions
-        data, ids, partitions, sources, priorities = [], [], [], [], []
+        data: list[bytes] = []
+        ids: list[str] = []
+        sources: list[int] = []
+        partitions, priorities = bytearray(), bytearray()
+        name: str | None = None
+        source = -1
         for number, envelope in enumerate(envelopes, start=log.next_number):
             envelope.origin = f"{origin}{number}"
             envelope.received_at = received
             text = encode(envelope)
             if len(text) > MAX_ENVELOPE_BYTES:
                 raise Rejected(f"the event is larger than {MAX_ENVELOPE_BYTES >> 10} KiB", code="size")
-            source = log.sources.find(envelope.source)
+            if envelope.source != name:
+                name = envelope.source
+                source = self._source(name)
             data.append(text)
             ids.append(envelope.id)
             partitions.append(partition_of(envelope.shop, envelope.aggregate_id, count))
-            sources.append(self._new_source(envelope.source) if source is None else source)
+            sources.append(source)
             priorities.append(priority_of(envelope.name))
-        records = Records(data, _packed(ids), bytes(partitions), sources, bytes(priorities))
+        records = Records(data, _packed(ids), partitions, sources, priorities)
         return log.put(records, now, max(priorities))
 
     async def full(self) -> str | None:
@@ -153,10 +160,13 @@ class Intake:
             self._closing = True
             await self._delivery.close(settle_seconds=settle_seconds)
 
-    def _new_source(self, name: str) -> int:
-        if not SOURCE_NAME.match(name):
-            raise Rejected("must be lower-case letters, digits, _ and -, at most 63", field="source", code="source")
-        return self._log.sources.number(name)
+    def _source(self, name: str) -> int:
+        number = self._log.sources.find(name)
+        if number is None:
+            if not SOURCE_NAME.match(name):
+                raise Rejected("must be lower-case letters, digits, _ and -, at most 63", field="source", code="source")
+            number = self._log.sources.number(name)
+        return number
 
     def _now_ms(self) -> int:
         # A clock that steps back must not make a later receipt look older than an earlier one.
@@ -166,11 +176,13 @@ class Intake:
 
 def _packed(ids: Sequence[str]) -> bytes:
     """Event ids as bytes, one behind the other."""
+    text = "".join(ids)
     try:
-        packed = bytes.fromhex("".join(ids))
+        packed = bytes.fromhex(text)
     except ValueError:
         packed = b""
-    # Blanks between the digits would be passed over.
-    if len(packed) != ID_BYTES * len(ids) or set(map(len, ids)) != {2 * ID_BYTES}:
+    # Blanks between digits are passed over, and of two ids one could have what the other lacks.
+    whole = len(packed) == ID_BYTES * len(ids) and len(text) == 2 * len(packed)
+    if not whole or (len(ids) > 1 and set(map(len, ids)) != {2 * ID_BYTES}):
         raise Rejected("must be 32 hexadecimal digits", field="id", code="id")
     return packed

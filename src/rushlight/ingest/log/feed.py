@@ -109,15 +109,21 @@ class Feed:
         partitions = bytearray()
         size = 0
         for call in self._fresh:
-            records, skipped = call.records, max(0, start - call.first)
-            whole = len(data) + len(records.data) <= MAX_BATCH_RECORDS and size + call.size <= MAX_BATCH_BYTES
-            count = len(records.data) if whole else self._fitting(records.data, skipped, len(data), size)
-            some = records.data[skipped : skipped + count]
-            data += some
-            partitions += records.partitions[skipped : skipped + count]
-            size += sum(map(len, some))
-            if skipped + count < len(records.data):
-                break
+            records = call.records
+            if (
+                call.first >= start
+                and len(data) + len(records.data) <= MAX_BATCH_RECORDS
+                and size + call.size <= MAX_BATCH_BYTES
+            ):
+                data += records.data
+                partitions += records.partitions
+                size += call.size
+                continue
+            begin = max(0, start - call.first)
+            end = begin + self._fitting(records.data, begin, len(data), size)
+            data += records.data[begin:end]
+            partitions += records.partitions[begin:end]
+            break
         end = start + len(data)
         return Batch(start, end, range(start, end), partitions, data)
 

@@ -8,6 +8,7 @@ damage in the last frame is a torn tail, which nobody was told about.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
@@ -78,17 +79,14 @@ def read_header(data: bytes) -> tuple[Header, int] | None:
 
 def pack_frame(first: int, records: Sequence[bytes]) -> tuple[bytes, list[int]]:
     """One frame, and the offset of each record's envelope within it."""
-    parts = [b""]
-    offsets = []
-    at, head, pack = FRAME_HEAD.size, RECORD_HEAD.size, RECORD_HEAD.pack
-    for data in records:
-        size = len(data)
-        parts += (pack(size, crc32(data)), data)
-        at += head
-        offsets.append(at)
-        at += size
-    parts[0] = _pack_head(first, len(records), at - FRAME_HEAD.size)
-    return b"".join(parts), offsets
+    head, count = RECORD_HEAD.size, len(records)
+    sizes = [*map(len, records)]
+    parts = [b""] * (1 + 2 * count)
+    parts[0] = _pack_head(first, count, sum(sizes) + head * count)
+    parts[1::2] = map(RECORD_HEAD.pack, sizes, map(crc32, records))
+    parts[2::2] = records
+    begins = accumulate([size + head for size in sizes[:-1]], initial=FRAME_HEAD.size + head)
+    return b"".join(parts), [*begins][:count]
 
 
 def read_frames(data: bytes, start: int) -> Iterator[Frame]:

@@ -36,9 +36,9 @@ class Records(msgspec.Struct, frozen=True, gc=False):
 
     data: list[bytes]
     ids: bytes
-    partitions: bytes
+    partitions: bytes | bytearray
     sources: list[int]
-    priorities: bytes
+    priorities: bytes | bytearray
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Records:

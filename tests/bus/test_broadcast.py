@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
-from rushlight.bus.broadcast import CHANGES_CHANNEL, Broadcaster, Change, event_channel, listen
+from rushlight.bus.broadcast import CHANGES_CHANNEL, Broadcaster, Change, _heard, event_channel, listen
 from rushlight.local.instance import Instance
 from rushlight.settings import Settings
 from tests.bus.conftest import closing
@@ -59,6 +60,17 @@ async def test_only_what_somebody_hears_is_told(own_valkey: Instance) -> None:
             await broadcaster.committed(CHANGE, events)
             heard = [await pattern.get_message(timeout=PATIENCE_SECONDS) for _ in events]
             assert [message and message["data"] for message in heard] == [b"1", b"2"]
+
+
+def test_listeners_elsewhere_may_be_any() -> None:
+    """Where there are replicas or other nodes, or where Redis does not say, everything is published."""
+    here = ([b"events:purchase"], 0, [b"master", 0, []], b"# Cluster\r\ncluster_enabled:0\r\n")
+    assert _heard(*here) == [b"events:purchase"]
+    elsewhere = (ResponseError("NOPERM"), 1, [b"master", 0, [[b"10.0.0.2", b"6379", b"0"]]], b"cluster_enabled:1")
+    for place, other in enumerate(elsewhere):
+        replies: list[object] = list(here)
+        replies[place] = other
+        assert _heard(*replies) is None
 
 
 def _published(stats: dict[str, dict[str, int]]) -> int:

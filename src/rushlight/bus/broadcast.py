@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 
 import msgspec
 from redis.asyncio import Redis
@@ -31,13 +31,16 @@ def event_channel(name: str) -> str:
     return f"events:{name}"
 
 
-# The channels that somebody has subscribed to, and how many patterns, which may mean any.
-_WHO_LISTENS = (("PUBSUB", "CHANNELS", event_channel("*")), ("PUBSUB", "NUMPAT"))
+# The channels that somebody has subscribed to; how many patterns, which may mean any; and whether there are replicas or
+# other nodes, on which whoever listens is not known here.
+_WHO_LISTENS = (("PUBSUB", "CHANNELS", event_channel("*")), ("PUBSUB", "NUMPAT"), ("ROLE",), ("INFO", "cluster"))
 
 
-def _is_heard(name: str, channels: object, patterns: object) -> bool:
-    """Whether somebody listens to events of this name; where Redis does not say, somebody may."""
-    return patterns != 0 or not isinstance(channels, list) or event_channel(name).encode() in channels
+def _heard(channels: object, patterns: object, role: object, cluster: object) -> Collection[bytes] | None:
+    """The channels that somebody listens to; None where it may be any."""
+    alone = isinstance(role, list) and role[0] == b"master" and not role[2]
+    one = isinstance(cluster, bytes) and b"cluster_enabled:0" in cluster
+    return channels if alone and one and patterns == 0 and isinstance(channels, list) else None
 
 
 class Broadcaster:
@@ -55,7 +58,9 @@ class Broadcaster:
         told = ("PUBLISH", CHANGES_CHANNEL, msgspec.json.encode(change))
         try:
             _, *listeners = await self._link.call(told, *_WHO_LISTENS, timeout_seconds=PUBLISH_TIMEOUT_SECONDS)
-            wanted = [pack(("PUBLISH", event_channel(n), data)) for n, data in events if _is_heard(n, *listeners)]
+            heard = _heard(*listeners)
+            named = [(event_channel(name), data) for name, data in events] if heard is None or heard else []
+            wanted = [pack(("PUBLISH", c, data)) for c, data in named if heard is None or c.encode() in heard]
             if wanted:
                 await self._link.exchange(b"".join(wanted), len(wanted), timeout_seconds=PUBLISH_TIMEOUT_SECONDS)
         except Unavailable:

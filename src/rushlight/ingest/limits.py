@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from rushlight.errors import Rejected
@@ -61,25 +62,36 @@ def check_payload(value: Any, path: str) -> None:
         Rejected: too deep, too many keys, a key that is too long or has a NUL, an integer beyond 64 bits.
     """
     keys = 0
-    level = [(path, value)]
+    level = list(_holding({"": value}, path))
     for _ in range(MAX_DEPTH):
+        # Only what holds something has its place in words: of plain values there may be many thousands.
         below: list[tuple[str, Any]] = []
         for place, inner in level:
             if isinstance(inner, dict):
                 keys += len(inner)
                 if keys > MAX_KEYS:
                     raise Rejected(f"has more than {MAX_KEYS} keys", field=path, code="too_many_keys")
-                for key, child in inner.items():
+                for key in inner:
                     _check_key(key, place)
-                    below.append((f"{place}.{key}", child))
-            elif isinstance(inner, list):
-                below.extend((f"{place}[{index}]", child) for index, child in enumerate(inner))
-            elif isinstance(inner, int) and not -INT64 <= inner < INT64:
-                raise Rejected("is beyond 64 bits; send it as a string", field=place[:200], code="number")
-        if not below:
+            below += _holding(inner, place)
+        if not any(inner for _, inner in level):
             return
         level = below
     raise Rejected(f"is nested deeper than {MAX_DEPTH} levels", field=path, code="too_deep")
+
+
+def _holding(inner: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """The objects and arrays directly in one, with their places; its integers are checked."""
+    for key, child in inner.items() if isinstance(inner, dict) else enumerate(inner):
+        if isinstance(child, dict | list):
+            yield _place(place, key), child
+        elif isinstance(child, int) and not -INT64 <= child < INT64:
+            reason = "is beyond 64 bits; send it as a string"
+            raise Rejected(reason, field=_place(place, key)[:200], code="number")
+
+
+def _place(place: str, key: str | int) -> str:
+    return f"{place}[{key}]" if isinstance(key, int) else f"{place}.{key}" if key else place
 
 
 def check_text(value: str | None, field: str) -> None:

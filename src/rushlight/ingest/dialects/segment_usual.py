@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from rushlight.errors import Rejected
 from rushlight.events.catalogue import MAX_ITEMS, Item, PageView, ViewItem
@@ -32,6 +32,22 @@ from rushlight.ingest.names import (
     event_name,
 )
 from rushlight.ingest.request import Given, Said, Typed
+from rushlight.ingest.segment_shapes import (
+    NO_LIBRARY,
+    NO_PAGE,
+    NOTHING,
+    OTHER_IDS,
+    Context,
+    Message,
+    PageProperties,
+    Product,
+    Properties,
+    read_context,
+    read_message,
+    read_own,
+    read_page,
+    read_properties,
+)
 from rushlight.ingest.selling import DEFAULT_CURRENCY
 
 SENDER = "segment"
@@ -49,91 +65,6 @@ class Unusual(Exception):
     """The message has to be read in full."""
 
 
-class _Message(msgspec.Struct, rename="camel", gc=False):
-    type: Any = None
-    event: Any = None
-    message_id: Any = None
-    user_id: Any = None
-    anonymous_id: Any = None
-    timestamp: Any = None
-    original_timestamp: Any = None
-    sent_at: Any = None
-    name: Any = None
-    category: Any = None
-    properties: Raw = Raw(b"")
-    context: Raw = Raw(b"")
-
-
-class _Product(msgspec.Struct, gc=False):
-    product_id: str | None = None
-    name: str | None = None
-    category: str | None = None
-    price: float | int | str | None = None
-    currency: str | None = None
-    quantity: int | None = None
-    item_name: Any = None
-    item_category: Any = None
-
-
-_OTHER_IDS = ("camel_product_id", "item_id", "camel_item_id", "sku")
-
-
-class _Properties(_Product, gc=False, rename={"camel_product_id": "productId", "camel_item_id": "itemId"}):
-    camel_product_id: Any = None
-    item_id: Any = None
-    camel_item_id: Any = None
-    sku: Any = None
-    products: list[_Product] | None = None
-    items: Any = None
-    cart_id: str | None = None
-    checkout_id: str | None = None
-    url: str | None = None
-    referrer: str | None = None
-    test: Any = None
-
-
-class _PageProperties(msgspec.Struct, gc=False):
-    url: str | UnsetType | None = UNSET
-    title: str | UnsetType | None = UNSET
-    referrer: str | UnsetType | None = UNSET
-    name: str | None = None
-    category: str | None = None
-    cart_id: Any = None
-    checkout_id: Any = None
-    test: Any = None
-
-
-class _Library(msgspec.Struct, gc=False):
-    name: str | None = None
-    version: str | None = None
-
-
-class _Page(msgspec.Struct, gc=False):
-    url: str | None = None
-    referrer: str | None = None
-    title: Any = None
-    name: Any = None
-    category: Any = None
-    cart_id: Any = None
-
-
-class _Device(msgspec.Struct, gc=False):
-    type: str | None = None
-
-
-class _Context(msgspec.Struct, rename={"user_agent": "userAgent"}, gc=False):
-    library: _Library | None = None
-    page: _Page | None = None
-    device: _Device | None = None
-    user_agent: str | None = None
-    ip: str | None = None
-    locale: str | None = None
-    timezone: str | None = None
-    campaign: dict[str, Any] | None = None
-    consent: dict[str, Any] | None = None
-    test: Any = None
-
-
 class Came(NamedTuple):
     """How a message came.
 
@@ -144,16 +75,6 @@ class Came(NamedTuple):
     received_at: datetime
     context: bytes = b""
     sent_at: Any = None
-
-
-_decode_message = msgspec.json.Decoder(_Message).decode
-_decode_properties = msgspec.json.Decoder(_Properties).decode
-_decode_own = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_page = msgspec.json.Decoder(_PageProperties).decode
-_decode_context = msgspec.json.Decoder(_Context).decode
-_NOTHING = _Properties()
-_NO_PAGE = _Page()
-_NO_LIBRARY = _Library()
 
 
 class Usual:
@@ -171,7 +92,7 @@ class Usual:
             kind: what its route takes, None where the message says so itself.
         """
         try:
-            message = _decode_message(text)
+            message = read_message(text)
             kind = kind or message.type
             if kind == "track":
                 return self._tracked(message, came)
@@ -181,7 +102,7 @@ class Usual:
             pass
         return None
 
-    def _tracked(self, message: _Message, came: Came) -> Typed:
+    def _tracked(self, message: Message, came: Came) -> Typed:
         sent = message.event
         if sent.__class__ is not str:
             raise Unusual
@@ -193,7 +114,7 @@ class Usual:
         if name not in BEHAVIOUR or declared.__struct_fields__ != _ONLY_ITEMS:
             raise Unusual
         given = message.properties
-        properties = _decode_properties(given) if len(given) else _NOTHING
+        properties = read_properties(given) if len(given) else NOTHING
         if properties.test is True:
             raise Unusual
         visitor, customer = _who(message)
@@ -210,10 +131,10 @@ class Usual:
             said=self._what_is_said(message, came, original, properties.url or None, properties.referrer or None),
         )
 
-    def _own(self, message: _Message, came: Came, name: str, original: str | None) -> Typed:
+    def _own(self, message: Message, came: Came, name: str, original: str | None) -> Typed:
         """A shop's own event, which keeps its properties as they are."""
         given = message.properties
-        properties = _decode_own(given) if len(given) else {}
+        properties = read_own(given) if len(given) else {}
         url, referrer, cart = (properties.get(field) or None for field in ("url", "referrer", "cart_id"))
         if properties.get("test") is True or properties.get("checkout_id") is not None:
             raise Unusual
@@ -233,9 +154,9 @@ class Usual:
             said=self._what_is_said(message, came, original, url, referrer),
         )
 
-    def _seen_page(self, message: _Message, came: Came) -> Typed:
+    def _seen_page(self, message: Message, came: Came) -> Typed:
         given = message.properties
-        page = _decode_page(given) if len(given) else _PageProperties()
+        page = read_page(given) if len(given) else PageProperties()
         if page.test is True or page.cart_id is not None or page.checkout_id is not None:
             raise Unusual
         visitor, customer = _who(message)
@@ -263,7 +184,7 @@ class Usual:
         )
 
     def _what_is_said(
-        self, message: _Message, came: Came, original: str | None, url: str | None, referrer: str | None
+        self, message: Message, came: Came, original: str | None, url: str | None, referrer: str | None
     ) -> Said:
         context = bytes(message.context)
         if context in _ABSENT:
@@ -301,7 +222,7 @@ class Usual:
             self._seen = {mark}
 
 
-def _who(message: _Message) -> tuple[str, str | None]:
+def _who(message: Message) -> tuple[str, str | None]:
     """Visitor and customer."""
     user, anonymous = message.user_id, message.anonymous_id
     customer = _id(user) if user is not None and user != "" else None
@@ -336,7 +257,7 @@ def _link(value: str | None) -> str | None:
     return value or None
 
 
-def _happened(message: _Message, came: Came) -> datetime | None:
+def _happened(message: Message, came: Came) -> datetime | None:
     """As `rushlight.ingest.clock.corrected` of the usual: times in UTC that make sense."""
     said = message.original_timestamp or message.timestamp
     if not said:
@@ -360,7 +281,7 @@ def _utc(text: str) -> datetime:
     return moment
 
 
-def _items(properties: _Properties) -> list[Item]:
+def _items(properties: Properties) -> list[Item]:
     own = properties.currency or DEFAULT_CURRENCY
     products = properties.products
     if products is None:
@@ -368,7 +289,7 @@ def _items(properties: _Properties) -> list[Item]:
             raise Unusual
         if properties.product_id:
             return [_item(properties, own)]
-        if any(getattr(properties, name) is not None for name in _OTHER_IDS):
+        if any(getattr(properties, name) is not None for name in OTHER_IDS):
             raise Unusual
         return []
     if len(products) > MAX_ITEMS:
@@ -376,7 +297,7 @@ def _items(properties: _Properties) -> list[Item]:
     return [_item(product, own) for product in products]
 
 
-def _item(product: _Product, own: str) -> Item:
+def _item(product: Product, own: str) -> Item:
     product_id, name, category, quantity = product.product_id, product.name, product.category, product.quantity
     if not product_id or len(product_id) > MAX_ID_CHARACTERS:
         raise Unusual
@@ -411,8 +332,8 @@ def _price(value: str | float, currency: str) -> tuple[int, str] | tuple[None, N
 
 def _said(context: bytes, original: str | None, url: str | None, referrer: str | None) -> Said:
     """The circumstances, as `rushlight.ingest.segment_context.given` reads them."""
-    told = _decode_context(context) if context not in _ABSENT else _Context()
-    page, library = told.page or _NO_PAGE, told.library or _NO_LIBRARY
+    told = read_context(context) if context not in _ABSENT else Context()
+    page, library = told.page or NO_PAGE, told.library or NO_LIBRARY
     if page.name is not None or page.category is not None or page.cart_id is not None:
         raise Unusual
     name, version = _text(library.name), _text(library.version)

@@ -53,7 +53,7 @@ CHANGES: dict[tuple[str, ...], list[Any]] = {
     ("type",): ["track", "Track", "page", "screen", "identify", None],
     ("event",): [
         *("Product Viewed", "Product Added", "Products Searched", "Size Guide Opened", "Order Completed", "view_cart"),
-        *("Promotion Viewed", "Order Updated", "Login", "", 7),
+        *("Promotion Viewed", "Order Updated", "Login", "", 7, None, "x" * 600),
     ],
     ("messageId",): ["m1", "m2", "", "m" * 300, None, 7],
     ("anonymousId",): ["v1", "v2", "v\n", "", None, "ü", "v" * 300, 12],
@@ -157,6 +157,14 @@ def test_the_same_as_in_full(sent: list[dict[str, Any]], key: Key) -> None:
             at = RECEIVED + timedelta(days=60 * turn, milliseconds=turn)
             for path, body in requests:
                 assert told(decoded(dialect, body, path, key, at)) == told(decoded(slow, body, path, key, at))
+
+
+@pytest.mark.parametrize("event", ["", None, "x" * 600])
+def test_an_event_without_a_name(event: str | None) -> None:
+    """It is turned away, whatever is said of it."""
+    message = {"type": "track", "event": event, "messageId": "m", "anonymousId": "v", "properties": {"own": 1}}
+    became = decoded(Segment(), message, "/v1/track", KEYS[0])
+    assert [(each.field, each.code) for each in became.rejected] == [("event", "missing")]
 
 
 def test_without_consent() -> None:

@@ -103,8 +103,8 @@ class Usual:
         return None
 
     def _tracked(self, message: Message, came: Came) -> Typed:
-        sent = message.event
-        if sent.__class__ is not str:
+        sent = _text(message.event)
+        if sent is None:
             raise Unusual
         name = event_name(sent)
         original = sent if sent != name else None

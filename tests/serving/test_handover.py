@@ -7,7 +7,7 @@ import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +24,17 @@ from rushlight.serving.direct import Direct
 from rushlight.serving.handover import Adoption, Passage
 from rushlight.serving.limits import Limits
 from rushlight.serving.passing import Passing
-from tests.serving.test_connection import CALM, PATIENCE_SECONDS, QUICK, Client, FakeDoor, chunked, plain, post
+from tests.serving.test_connection import (
+    CALM,
+    PATIENCE_SECONDS,
+    QUICK,
+    Client,
+    FakeDoor,
+    chunked,
+    connected,
+    plain,
+    post,
+)
 
 GET = b"GET /board HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -38,16 +48,9 @@ class Pair:
         self.port, self.door, self.front, self.back, self.passage = port, door, front, back, passage
         self.adoption: Adoption | None = None
 
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
+    def client(self) -> AbstractAsyncContextManager[Client]:
         """A connection to the one that passes on."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            yield Client(reader, writer)
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
+        return connected(self.port)
 
     def held(self) -> int:
         """Connections of both."""

@@ -13,7 +13,8 @@ from rushlight.events.money import digits
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=512)]
 Minor = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-Quantity = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+MAX_QUANTITY = 10**9
+Quantity = Annotated[int, msgspec.Meta(ge=0, le=MAX_QUANTITY)]
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", max_length=3)]  # "$" alone would let a newline follow
 
 

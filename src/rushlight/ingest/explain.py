@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from rushlight.errors import Rejected
+
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError)
+"""What decoders raise over a sender's text."""
 
 _MISPLACED = re.compile(r"Object (missing required|contains unknown) field `(.*?)`", re.DOTALL)
 _TOO_LONG = re.compile(r"Expected `str` of length <= (\d+)")

@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from rushlight.errors import Rejected
+from rushlight.ingest.explain import UNREADABLE
 from rushlight.ingest.limits import MAX_EVENT_BYTES, MAX_EVENTS, TooLarge
 
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
@@ -36,7 +37,7 @@ def split(body: bytes | msgspec.Raw) -> list[bytes | msgspec.Raw | Rejected]:
     items: list[bytes | msgspec.Raw | Rejected]
     try:
         items = [*_raw_items.decode(body)]
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         items = [*_split_leniently(bytes(body), error)]
     if len(items) > MAX_EVENTS:
         raise TooLarge(f"a batch may have {MAX_EVENTS} events, not {len(items)}", code="too_large")
@@ -55,7 +56,7 @@ def split_member(body: bytes, name: str) -> tuple[bytes, list[bytes | msgspec.Ra
         members = _raw_members.decode(body)
         items = members.pop(name, None)
         rest = msgspec.json.encode(members)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         rest, items = _member_leniently(body, name, error)
     if items is None or bytes(items).strip() == b"null":
         return rest, []
@@ -82,7 +83,7 @@ def check_syntax(body: bytes) -> None:
     """
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise Rejected(f"the body is not JSON: {error}", code="json") from error
 
 
@@ -137,6 +138,6 @@ def _cut(text: bytes, error: Exception) -> list[bytes]:
 def _checked(item: bytes) -> bytes | Rejected:
     try:
         msgspec.json.decode(item, type=msgspec.Raw)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         return Rejected(f"is not JSON: {error}", code="json")
     return item

@@ -20,7 +20,7 @@ from rushlight.events.event import Event
 from rushlight.events.ids import KeyClass, event_id, money_id
 from rushlight.ingest.clock import FIRST_YEAR, LAST_YEAR
 from rushlight.ingest.context.circumstances import Circumstances
-from rushlight.ingest.explain import explained
+from rushlight.ingest.explain import UNREADABLE, explained
 from rushlight.ingest.identity import trusted_money_id
 from rushlight.ingest.keys import Key
 from rushlight.ingest.limits import check_payload, check_text
@@ -171,7 +171,7 @@ def _custom(report: Report, key: Key, received_at: datetime) -> Envelope:
         else:
             data = report.data or b"{}"
             payload, who = _payload_decoder.decode(data), _who_decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise explained(error, inside="data") from error
     check_payload(payload, "data")
     visitor_id = who.visitor_id or report.visitor_id

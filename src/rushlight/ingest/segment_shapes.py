@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from rushlight.events.catalogue import Quantity
+
 
 class Message(msgspec.Struct, rename="camel", gc=False):
     """A message, its properties and context unread."""
@@ -33,7 +35,7 @@ class Product(msgspec.Struct, gc=False):
     category: str | None = None
     price: float | int | str | None = None
     currency: str | None = None
-    quantity: int | None = None
+    quantity: Quantity | None = None
     item_name: Any = None
     item_category: Any = None
 

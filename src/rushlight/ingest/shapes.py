@@ -11,7 +11,7 @@ from rushlight.errors import Rejected
 from rushlight.events.catalogue import MAX_ITEMS, MONEY_EVENTS, Currency, Id
 from rushlight.events.event import Event, event_type
 from rushlight.ingest import amounts
-from rushlight.ingest.explain import explained
+from rushlight.ingest.explain import UNREADABLE, explained
 
 _Items = Annotated[list[amounts.ItemReport], msgspec.Meta(max_length=MAX_ITEMS)]
 
@@ -43,7 +43,7 @@ def read(shape: Shape, data: Any) -> Any:
         if isinstance(data, dict):
             return msgspec.convert(data, shape.type)
         return shape.decoder.decode(data or b"{}")
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise explained(error, inside="data") from error
 
 

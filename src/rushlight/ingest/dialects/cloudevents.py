@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from rushlight.errors import Rejected
-from rushlight.ingest.explain import explained
+from rushlight.ingest.explain import UNREADABLE, explained
 from rushlight.ingest.lenient import check_size, check_syntax, split
 from rushlight.ingest.request import Answer, Decoded, Rejection, Report, Request, UnknownMediaType
 
@@ -112,7 +112,7 @@ def _of_text(item: bytes | msgspec.Raw) -> Report:
     check_size(item)
     try:
         event = _decoder.decode(item)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise explained(error) from error
     return _of(event)
 

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from rushlight.errors import Rejected
-from rushlight.ingest.explain import explained
+from rushlight.ingest.explain import UNREADABLE, explained
 from rushlight.ingest.ga4_payload import NAMES, Params, behaviour, in_ga4, order, personal, refund, string, time_of
 from rushlight.ingest.lenient import check_size, check_syntax, split_member
 from rushlight.ingest.names import MONEY_OF, event_name, identifier
@@ -79,7 +79,7 @@ class Ga4:
         rest, items = split_member(request.body, "events")
         try:
             sender = _sender_decoder.decode(rest)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        except UNREADABLE as error:
             check_syntax(rest)
             raise explained(error) from error
         if not items:
@@ -106,7 +106,7 @@ def _read(index: int, item: bytes | msgspec.Raw | Rejected, sender: Sender, requ
         check_size(item)
         try:
             event = _event_decoder.decode(item)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        except UNREADABLE as error:
             raise explained(error) from error
         return _of(index, event, sender, request)
     except Rejected as error:

@@ -16,7 +16,8 @@ from rushlight.errors import Rejected
 from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.ingest import names
 from rushlight.ingest.clock import corrected
-from rushlight.ingest.dialects.segment_usual import Came, Usual
+from rushlight.ingest.dialects.segment_usual import SENDER, Came, Usual
+from rushlight.ingest.explain import UNREADABLE
 from rushlight.ingest.lenient import check_size, split_member
 from rushlight.ingest.limits import MAX_EVENT_BYTES, TooLarge
 from rushlight.ingest.names import identifier, text
@@ -53,7 +54,7 @@ class Segment:
         """``writeKey`` of the body."""
         try:
             return _keyed_decoder.decode(request.body).write_key
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        except UNREADABLE:
             return ""
 
     def decode(self, request: Request, /) -> Iterable[Report | Typed | Rejection]:
@@ -98,7 +99,7 @@ class Segment:
 def _object(body: bytes | msgspec.Raw, what: str = "") -> Any:
     try:
         return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise Rejected(f"{what}is not JSON: {str(error)[:200]}", code="json") from error
 
 
@@ -142,7 +143,7 @@ def _report(message: Message, kind: str, shared: Message, request: Request) -> R
         data["customerId"] = user
     return Report(
         name=name,
-        sender="segment",
+        sender=SENDER,
         message_id=message_id,
         data=data,
         subject=None if name in MONEY_EVENTS else visitor,

@@ -1,9 +1,8 @@
 """Segment messages as most senders write them, read straight into what they become.
 
 A page view, an event about products or one of the shop's own, whose fields have the types that Segment's specification
-gives them. Whatever
-else a message may be is left to `rushlight.ingest.dialects.segment`, which reads anything: it and this make the same
-of the same message.
+gives them. Whatever else a message may be is left to `rushlight.ingest.dialects.segment`, which reads anything: it and
+this make the same of the same message.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import msgspec
 from msgspec import UNSET, Raw
 
 from rushlight.errors import Rejected
@@ -23,6 +21,7 @@ from rushlight.events.pricing import positive
 from rushlight.ingest.clock import FIRST_YEAR, LAST_YEAR
 from rushlight.ingest.context.pages import MAX_TITLE_CHARACTERS, clean, host_of, page_of
 from rushlight.ingest.context.text import short
+from rushlight.ingest.explain import UNREADABLE
 from rushlight.ingest.limits import check_payload
 from rushlight.ingest.names import (
     BEHAVIOUR,
@@ -51,12 +50,10 @@ from rushlight.ingest.segment_shapes import (
 from rushlight.ingest.selling import DEFAULT_CURRENCY
 
 SENDER = "segment"
-MAX_QUANTITY = 10**9
 MAX_SAID = 4096
 MAX_SEEN = 65_536
 MAX_SAID_BYTES = 2048
 REMEMBERED_PRICES = 32_768
-UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError)
 _ONLY_ITEMS = ViewItem.__struct_fields__
 _ABSENT = (b"", b"null", b"{}")
 
@@ -298,13 +295,10 @@ def _items(properties: Properties) -> list[Item]:
 
 
 def _item(product: Product, own: str) -> Item:
-    product_id, name, category, quantity = product.product_id, product.name, product.category, product.quantity
+    product_id, name, category = product.product_id, product.name, product.category
     if not product_id or len(product_id) > MAX_ID_CHARACTERS:
         raise Unusual
-    if quantity is None:
-        quantity = 1
-    elif not 0 <= quantity <= MAX_QUANTITY:
-        raise Unusual
+    quantity = 1 if product.quantity is None else product.quantity
     if not name:
         name = _text(product.item_name)
     elif len(name) > MAX_TEXT_CHARACTERS:

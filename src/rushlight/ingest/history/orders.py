@@ -17,8 +17,8 @@ from typing import NamedTuple
 import msgspec
 
 from rushlight.errors import Rejected
+from rushlight.events.catalogue import MAX_QUANTITY, OrderCreated, OrderRefunded, RefundLine
 from rushlight.events.catalogue import Line as OrderLine
-from rushlight.events.catalogue import OrderCreated, OrderRefunded, RefundLine
 from rushlight.events.envelope import MAX_ENVELOPE_BYTES, MAX_ID_CHARACTERS, Envelope, encode, now
 from rushlight.events.ids import money_id
 from rushlight.events.money import MAX_MINOR_UNITS, allocate, digits, exact
@@ -27,7 +27,6 @@ from rushlight.ingest.history.stage import MAX_ORDER_LINES, Line, StagedOrder
 CACHED_TEXTS = 1 << 16
 MAX_LABEL_CHARACTERS = 512
 MAX_COUNTRY_CHARACTERS = 64
-MAX_QUANTITY = 10**9
 MAX_DIGITS = 60
 SURELY_SMALL_LINES = 40  # an order of so few lines fits an envelope however long its texts are
 ENVELOPE_MARGIN_BYTES = 1024  # for what is added at the door

@@ -2,7 +2,8 @@
 
 A page view, an event about products or one of the shop's own, whose fields have the types that Segment's specification
 gives them. Whatever else a message may be is left to `rushlight.ingest.dialects.segment`, which reads anything: it and
-this make the same of the same message.
+this make the same of the same message. Only what neither would use, as ``integrations``, is not even decoded here: a
+number beyond all range there turns nothing away.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ MAX_SAID_BYTES = 2048
 REMEMBERED_PRICES = 32_768
 _ONLY_ITEMS = ViewItem.__struct_fields__
 _ABSENT = (b"", b"null", b"{}")
+_UNSAID = (None, "")
 
 
 class Unusual(Exception):
@@ -132,7 +134,7 @@ class Usual:
         """A shop's own event, which keeps its properties as they are."""
         given = message.properties
         properties = read_own(given) if len(given) else {}
-        url, referrer, cart = (properties.get(field) or None for field in ("url", "referrer", "cart_id"))
+        url, referrer, cart = (properties.get(field) for field in ("url", "referrer", "cart_id"))
         if properties.get("test") is True or properties.get("checkout_id") is not None:
             raise Unusual
         if not all(each is None or each.__class__ is str for each in (url, referrer, cart)):
@@ -148,7 +150,7 @@ class Usual:
             customer_id=customer,
             occurred_at=_happened(message, came),
             correlation_id=_short_id(cart),
-            said=self._what_is_said(message, came, original, url, referrer),
+            said=self._what_is_said(message, came, original, url or None, referrer or None),
         )
 
     def _seen_page(self, message: Message, came: Came) -> Typed:
@@ -256,13 +258,13 @@ def _link(value: str | None) -> str | None:
 
 def _happened(message: Message, came: Came) -> datetime | None:
     """As `rushlight.ingest.clock.corrected` of the usual: times in UTC that make sense."""
-    said = message.original_timestamp or message.timestamp
-    if not said:
+    said = message.timestamp if message.original_timestamp in _UNSAID else message.original_timestamp
+    if said in _UNSAID:
         return None
     sent = message.sent_at or came.sent_at
     try:
         at = _utc(said)
-        if sent:
+        if sent not in _UNSAID:
             at = came.received_at - (_utc(sent) - at)
     except (OverflowError, ValueError, TypeError):
         raise Unusual from None

@@ -49,6 +49,17 @@ def test_gzip_that_is_too_much() -> None:
             inflate(packed)
 
 
+def test_what_stands_beside_many_events() -> None:
+    """It counts once for each of them: what all 2,500 share may be small only, what one has beside it may be large."""
+    large = b'{"context":{"a":"%b"},"batch":[%b]}'
+    rest, items = split_member(large % (b"x" * 900_000, b"{}"), "batch")
+    assert (len(rest), len(items)) == (900_020, 1)
+    assert len(split_member(large % (b"x" * 1600, b",".join([b"{}"] * 2500)), "batch")[1]) == 2500
+    for item in (b"{}", b"NaN"):
+        with pytest.raises(TooLarge):
+            split_member(large % (b"x" * 1700, b",".join([item] * 2500)), "batch")
+
+
 @given(st.lists(st.sampled_from([*GOOD, *BAD]), min_size=1, max_size=6), st.sampled_from([b",", b" ,\n"]))
 def test_a_bad_item_costs_only_itself(items: list[bytes], comma: bytes) -> None:
     """The good ones are found between them, in their places, also as the member of an object."""

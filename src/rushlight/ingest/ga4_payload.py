@@ -12,6 +12,7 @@ from typing import Any
 
 from rushlight.errors import Rejected
 from rushlight.events.money import exact
+from rushlight.ingest.limits import check_payload
 from rushlight.ingest.names import currency_of, data_of, described, identifier, objects, product_id, quantity
 
 FIELDS = {
@@ -94,12 +95,18 @@ def refund(params: Params, identity: str) -> Params:
     return data | {"amount": value}
 
 
-def personal(said: Params) -> Params | None:
-    """User properties and what the sender says of the person; such values come as ``{"value": …}``."""
-    return {
+def personal(properties: Params, data: Params) -> Params | None:
+    """User properties and what the sender says of the person; such values come as ``{"value": …}``.
+
+    Raises:
+        Rejected: more than can be kept.
+    """
+    said = {
         name: value["value"] if isinstance(value, Mapping) and "value" in value else value
-        for name, value in said.items()
-    } or None
+        for name, value in {**properties, **data}.items()
+    }
+    check_payload(said, "user_properties")
+    return said or None
 
 
 def in_ga4(field: str) -> str:

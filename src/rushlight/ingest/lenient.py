@@ -8,7 +8,7 @@ import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.ingest.explain import UNREADABLE
-from rushlight.ingest.limits import MAX_EVENT_BYTES, MAX_EVENTS, TooLarge
+from rushlight.ingest.limits import MAX_EVENT_BYTES, MAX_EVENTS, MAX_INFLATED_BYTES, TooLarge
 
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
 # A string that does not end goes to the end of the text: each byte is looked at a few times at most, whatever a sender
@@ -47,8 +47,10 @@ def split(body: bytes | msgspec.Raw) -> list[bytes | msgspec.Raw | Rejected]:
 def split_member(body: bytes, name: str) -> tuple[bytes, list[bytes | msgspec.Raw | Rejected]]:
     """An object's JSON without one member, and the items of the array which that member is; none if it is absent.
 
+    What stands beside the items is read with each of them: written out there it may be as much as a body unpacked.
+
     Raises:
-        TooLarge: more items than one request may have.
+        TooLarge: more items than one request may have, or too much beside so many.
         Rejected: the body is not a JSON object, or the member not an array.
     """
     items: bytes | msgspec.Raw | None
@@ -62,7 +64,11 @@ def split_member(body: bytes, name: str) -> tuple[bytes, list[bytes | msgspec.Ra
         return rest, []
     if bytes(items).lstrip()[:1] != b"[":
         raise Rejected("must be an array", field=name, code="json")
-    return rest, split(items)
+    found = split(items)
+    if len(rest) * len(found) > MAX_INFLATED_BYTES:
+        most = MAX_INFLATED_BYTES // len(found)
+        raise TooLarge(f"{len(found)} events may have {most} bytes beside them, not {len(rest)}", code="too_large")
+    return rest, found
 
 
 def check_size(item: bytes | msgspec.Raw) -> None:

@@ -235,6 +235,22 @@ def test_circumstances() -> None:
     assert report.personal == {"tier": "gold"}
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [({"a": 2**63}, "number"), ({"a\0": 1}, "key"), ({f"{n}": n for n in range(401)}, "too_many_keys")],
+)
+def test_what_cannot_be_kept_of_a_person(said: dict[str, Any], code: str) -> None:
+    """It is said once for the request, and told by the debug route, whether it is a property or of the user."""
+    for place in ("user_properties", "user_data"):
+        with pytest.raises(Rejected) as refused:
+            read(event("login"), **{place: said})
+        assert (refused.value.field.partition(".")[0].partition("[")[0], refused.value.code) == (
+            "user_properties",
+            code,
+        )
+        assert messages(body_of(event("login"), **{place: said})) != []
+
+
 def test_a_bad_event_costs_only_itself() -> None:
     """NaN, broken text, things that are no event, and a request without a visitor."""
     raw = b'{"client_id":"v","events":[{"name":"login"},{"name":"x","params":{"a":NaN}},7,{"name":"\\ud800"},{"a":1}]}'

@@ -29,6 +29,8 @@ BACKDATED = timedelta(hours=72)
 STRICT = "ENFORCE_RECOMMENDATIONS"
 IDS = ("event_id", "message_id")
 
+Item = bytes | msgspec.Raw | Rejected
+
 
 class Sender(msgspec.Struct, kw_only=True, gc=False):
     """What all events of a request share."""
@@ -84,7 +86,8 @@ class Ga4:
             raise explained(error) from error
         if not items:
             return [Rejection(0, "events", "is required: at least one event", "missing")]
-        return (_read(index, item, sender, request) for index, item in enumerate(items))
+        person = personal(sender.user_properties or {}, sender.user_data or {})
+        return (_read(index, item, sender, person, request) for index, item in enumerate(items))
 
     def answer(self, _request: Request, decoded: Decoded, /) -> Answer:
         """As Google answers, always 2xx: 204, or 200 with what was turned away and why."""
@@ -99,7 +102,7 @@ def worded(rejection: Rejection) -> Rejection:
     return msgspec.structs.replace(rejection, field=in_ga4(rejection.field))
 
 
-def _read(index: int, item: bytes | msgspec.Raw | Rejected, sender: Sender, request: Request) -> Report | Rejection:
+def _read(index: int, item: Item, sender: Sender, person: Params | None, request: Request) -> Report | Rejection:
     try:
         if isinstance(item, Rejected):
             raise item
@@ -108,12 +111,12 @@ def _read(index: int, item: bytes | msgspec.Raw | Rejected, sender: Sender, requ
             event = _event_decoder.decode(item)
         except UNREADABLE as error:
             raise explained(error) from error
-        return _of(index, event, sender, request)
+        return _of(index, event, sender, person, request)
     except Rejected as error:
         return Rejection.of(index, error)
 
 
-def _of(index: int, event: Event, sender: Sender, request: Request) -> Report:
+def _of(index: int, event: Event, sender: Sender, person: Params | None, request: Request) -> Report:
     client = sender.client_id or sender.app_instance_id
     if not client:
         raise Rejected("is required: it says which visitor did it", field="client_id", code="missing")
@@ -145,7 +148,7 @@ def _of(index: int, event: Event, sender: Sender, request: Request) -> Report:
         subject=None if money else client,
         occurred_at=at,
         given=_given(event, name, params, sender, no_id=known is None),
-        personal=personal({**(sender.user_properties or {}), **(sender.user_data or {})}),
+        personal=person,
         visitor_id=client,
         customer_id=customer,
     )

@@ -242,13 +242,14 @@ def test_circumstances() -> None:
 def test_what_cannot_be_kept_of_a_person(said: dict[str, Any], code: str) -> None:
     """It is said once for the request, and told by the debug route, whether it is a property or of the user."""
     for place in ("user_properties", "user_data"):
+        change: dict[str, Any] = {place: said}
         with pytest.raises(Rejected) as refused:
-            read(event("login"), **{place: said})
+            read(event("login"), **change)
         assert (refused.value.field.partition(".")[0].partition("[")[0], refused.value.code) == (
             "user_properties",
             code,
         )
-        assert messages(body_of(event("login"), **{place: said})) != []
+        assert messages(body_of(event("login"), **change)) != []
 
 
 def test_a_bad_event_costs_only_itself() -> None:

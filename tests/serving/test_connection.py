@@ -121,7 +121,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(limits: Limits) -> AsyncIterator[Served]:
+async def serving(limits: Limits, ws: Any = "none") -> AsyncIterator[Served]:
     """A server for as long as the block lasts."""
     door = FakeDoor()
     direct = Direct(door, lambda path: path.startswith("/direct"), lambda *_: None)
@@ -130,7 +130,7 @@ async def serving(limits: Limits) -> AsyncIterator[Served]:
         plain,
         loop="none",
         http=connections(lambda: direct, limits),  # type: ignore[arg-type]
-        ws="none",
+        ws=ws,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -201,6 +201,21 @@ async def test_while_the_other_is_away() -> None:
                 await asyncio.sleep(0.01)
 
 
+async def test_nobody_is_left_to_pass_on() -> None:
+    """When the last process that could send has ended the other listens no more; it goes on with what it has."""
+    async with pair() as both, both.client() as client:
+        client.send(GET)
+        assert (await client.answer())[2] == b"plain 0"
+        both.passage._sending.close()
+        assert both.adoption is not None
+        receiving = both.adoption._receiving
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while asyncio.get_running_loop()._selector.get_map().get(receiving):  # type: ignore[attr-defined] # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        client.send(GET)
+        assert (await client.answer())[2] == b"plain 0"
+
+
 async def test_no_room() -> None:
     """When no more can wait a client is told to come again; what waited and was never adopted is closed at the end."""
     before = _open_files()

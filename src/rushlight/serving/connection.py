@@ -4,19 +4,17 @@ is a `DirectRequest` in the place of uvicorn's cycle. Pipelining, shutdown and l
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rushlight.ingest.refusals import Refused, complete
 from rushlight.ingest.request import Answer
 from rushlight.serving.direct import Direct, Heads, declined, path_of, read_head, rendered
-from rushlight.serving.gathering import Gathering
+from rushlight.serving.ending import Ending
 from rushlight.serving.limits import Limits, Sweep
 from rushlight.serving.short import DirectRequest
 
@@ -36,92 +34,19 @@ def connections(
     return partial(kind or Connection, direct, limits, Sweep(limits.sweep_seconds), Heads())
 
 
-class Connection(HttpToolsProtocol):
+class Connection(Ending):
     """uvicorn's protocol."""
-
-    transport: Gathering
-    cycle: Any  # a `DirectRequest`, or uvicorn's, or None before the first
 
     def __init__(
         self, direct: Callable[[], Direct | None], limits: Limits, sweep: Sweep, heads: Heads, **arguments: Any
     ) -> None:
-        super().__init__(**arguments)
+        super().__init__(limits, sweep, **arguments)
         self._direct = direct
-        self._limits = limits
-        self._sweep = sweep
         self._heads = heads
-        self._at_rest = True  # between requests, and the parser as well
-        self._in_head = self._in_body = False
         self._head_bytes = 0
-        self._since = 0.0  # when what is waited for now began to be
-        self._served_any = False
-        self._stalled_since: float | None = None
-        self._lingering = self._goes_on = False
-        self._deaf = False  # what the parser says is passed over: the connection ends, or goes elsewhere
+        self._frame_bytes = 0  # of a body: the lines between its chunks and behind them, beyond what it holds itself
+        self._goes_on = False
         self._fed = b""  # what has come since the connection was at rest, until a head has been read of it
-        self.host: str | None = None
-
-    # The connection
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin a connection, if there is room for one."""
-        super().connection_made(Gathering(transport))
-        self.host = self.client[0] if self.client else None
-        self._since = self.loop.time()
-        self._sweep.add(self)
-        if len(self.connections) > self._limits.connections:
-            self.refuse(Refused(503, "there are too many connections", code="busy", headers=[(b"retry-after", b"5")]))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
-        self._sweep.discard(self)
-        self._lose()
-        super().connection_lost(exc)
-
-    def handle_websocket_upgrade(self) -> None:
-        """Hand a WebSocket's protocol the transport as it is: frames are written whole."""
-        self._sweep.discard(self)
-        self.transport = self.transport.plain()  # type: ignore[assignment]
-        super().handle_websocket_upgrade()
-
-    def shutdown(self) -> None:
-        """Close, after what is being answered."""
-        super().shutdown()
-        if self._lingering:
-            self.transport.close()
-
-    def pause_writing(self) -> None:
-        """The client does not read its answers: nothing more is taken from it."""
-        super().pause_writing()
-        self._stalled_since = self.loop.time()
-        self.flow.pause_reading()
-
-    def resume_writing(self) -> None:
-        """It reads again."""
-        super().resume_writing()
-        self._stalled_since = None
-        if not self.pipeline:
-            self.flow.resume_reading()
-
-    def check(self, now_seconds: float) -> None:
-        """End the connection if it has used up its time."""
-        limits, elapsed = self._limits, now_seconds - self._since
-        if self.transport.is_closing():
-            return
-        if self._stalled_since is not None:
-            if now_seconds - self._stalled_since > limits.stalled_seconds:
-                self.transport.abort()
-        elif self._lingering:
-            if elapsed > limits.linger_seconds:
-                self.transport.close()
-        elif self._in_head:
-            if elapsed > limits.head_seconds:
-                self.refuse(Refused(408, "the request's head did not come in time", code="slow"))
-        elif self._in_body:
-            if elapsed > limits.body_seconds and not self.flow.read_paused:
-                self.refuse(Refused(408, "the body did not come in time", code="slow"))
-        elif self._is_free and elapsed > (limits.idle_seconds if self._served_any else limits.head_seconds):
-            self.transport.close()
 
     # Reading
 
@@ -135,27 +60,21 @@ class Connection(HttpToolsProtocol):
                 self.cycle = request = DirectRequest(self, direct, head, data[end:])
                 request.begin()
                 return
-        elif self._lingering:
+        elif self._lingering or self._last_words is not None:
             return
         self._fed = data if self._at_rest else b""
         self._at_rest = False
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
-        if self._in_head or not self._in_body:
+        if self._in_body:
+            self._frame_bytes += len(data)
+        else:
             self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            if self._deaf:
-                return
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
-                text = declined(self.parser, self.url, self.headers)
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-                self._feed(text + data[upgrade.args[0] :])
+            self._switch(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             cause = error.__context__
@@ -171,7 +90,23 @@ class Connection(HttpToolsProtocol):
             self._fed = b""
         if self._in_head and self._head_bytes > self._limits.head_bytes:
             self._refuse_head()
+        elif self._in_body and self._frame_bytes > self._limits.head_bytes:
+            self.refuse(Refused(413, "the body's chunks hold less than the lines around them", code="too_large"))
         self._rest_if_free()
+
+    def _switch(self, rest: bytes) -> None:
+        """Another protocol is asked for; these bytes come behind the head."""
+        if self._deaf:
+            return
+        if not self._should_upgrade():
+            text = declined(self.parser, self.url, self.headers)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self._feed(text + rest)
+        elif self._is_free:
+            self.handle_websocket_upgrade()
+        else:
+            self.refuse(Refused(400, "a WebSocket begins when everything has been answered", code="http"))
 
     def on_message_begin(self) -> None:
         """A request's first byte is here."""
@@ -181,12 +116,17 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._since = self.loop.time()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of a head is here; those that come behind a body are for nobody."""
+        if not self._in_body:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """A request's head is here."""
         if self._deaf:
             return
-        self._in_head, self._in_body = False, True
-        self._head_bytes = 0
+        self._in_head = False
+        self._head_bytes = self._frame_bytes = 0
         self._since = self.loop.time()
         size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
         fed, self._fed = self._fed, b""
@@ -195,9 +135,16 @@ class Connection(HttpToolsProtocol):
             self._refuse_head()
         elif not path.startswith("/") or self.parser.get_method() == b"CONNECT":
             self.refuse(Refused(400, "the target is not a path", code="path"))
-        elif self._is_for_others(path) or self._is_declined:
+        elif self._is_for_others(path):
             return
-        elif direct is None or self.parser.should_upgrade() or not direct.serves(path):
+        else:
+            self._in_body = True
+            self._begin(direct, path, fed)
+
+    def _begin(self, direct: Direct | None, path: str, fed: bytes) -> None:
+        if self._is_declined:
+            return
+        if direct is None or self.parser.should_upgrade() or not direct.serves(path):
             super().on_headers_complete()
         else:
             self._take_head(direct, fed)
@@ -206,6 +153,7 @@ class Connection(HttpToolsProtocol):
         """A piece of a body is here."""
         if self._deaf:
             return
+        self._frame_bytes -= 2 * len(body)  # which was counted with its lines; they may be as much again
         if isinstance(self.cycle, DirectRequest):
             self.cycle.read(body)
         else:
@@ -236,6 +184,17 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((request, self.app))  # type: ignore[arg-type]
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand a WebSocket's protocol the transport as it is: frames are written whole."""
+        self._sweep.discard(self)
+        self.transport = self.transport.plain()  # type: ignore[assignment]
+        super().handle_websocket_upgrade()
+        # With a body, or a line that is too long there, it is never answered, and nobody here watches over it any more.
+        if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
+            refused = Refused(400, "this cannot become a WebSocket", code="http")
+            self.transport.write(rendered(complete(refused.answer), keep_alive=False))
+            self.transport.close()
+
     # Answering
 
     def answered(self, request: DirectRequest, answer: Answer) -> None:
@@ -252,6 +211,7 @@ class Connection(HttpToolsProtocol):
         elif request.more_body:
             self._linger()
         else:
+            self._deaf = True
             self.transport.close()
 
     def on_response_complete(self) -> None:
@@ -260,16 +220,21 @@ class Connection(HttpToolsProtocol):
         self._served_any = True
         if self._goes_on:  # one that began in `_go_on` was answered at once
             return
-        if self.pipeline:
-            self._go_on()
+        is_done = self._go_on()
+        if self._last_words is not None:
+            if is_done:
+                self._end()
+            return
         if self.flow.read_paused:
             if self.transport.is_closing():
                 return
             if not self.pipeline and self._stalled_since is None:
+                self._since = self.loop.time()
                 self.flow.resume_reading()
         self._rest_if_free()
 
-    def _go_on(self) -> None:
+    def _go_on(self) -> bool:
+        """Begin the requests that have come; whether all of them are answered."""
         self._goes_on = answered = True
         try:
             while answered and self.pipeline and not self.transport.is_closing():
@@ -278,6 +243,7 @@ class Connection(HttpToolsProtocol):
                 answered = cycle.response_complete
         finally:
             self._goes_on = False
+        return answered
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if isinstance(cycle, DirectRequest):
@@ -285,36 +251,8 @@ class Connection(HttpToolsProtocol):
         else:
             super()._start_asgi_task(cycle, app)
 
-    def refuse(self, refused: Refused) -> None:
-        """Say why the connection ends, unless an answer has begun, and end it."""
-        cycle = self.cycle
-        busy = cycle is not None and not cycle.response_complete
-        begun = busy and getattr(cycle, "response_started", False)
-        waiting = bool(self.pipeline) or (busy and not cycle.more_body)
-        if not begun and not waiting:  # else it would be taken for the answer to something else
-            self.transport.write(rendered(complete(refused.answer), keep_alive=False))
-        if busy:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        self._lose()
-        self._in_head = self._in_body = False
-        self._linger()
-
-    def _lose(self) -> None:
-        for request in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
-            if isinstance(request, DirectRequest):
-                request.lost()
-        self.pipeline.clear()
-
     def _refuse_head(self) -> None:
         self.refuse(Refused(431, f"a head may have {self._limits.head_bytes >> 10} KiB", code="too_large"))
-
-    def _linger(self) -> None:
-        # Closed at once, with bytes of the client's unread, the connection would be reset and the answer lost.
-        self._at_rest, self._lingering, self._deaf = False, True, True
-        self._since = self.loop.time()
-        self.flow.resume_reading()
-        self.transport.write_eof()
 
     def _is_for_others(self, _path: str) -> bool:
         """Whether this request, and whatever follows it, is for another process."""
@@ -324,10 +262,6 @@ class Connection(HttpToolsProtocol):
     def _is_declined(self) -> bool:
         """Whether another protocol is asked for that is not spoken here; the parser would pass over such a body."""
         return self.parser.should_upgrade() and not self._should_upgrade()
-
-    @property
-    def _is_free(self) -> bool:
-        return not self.pipeline and (self.cycle is None or self.cycle.response_complete)
 
     def _rest_if_free(self) -> None:
         self._at_rest = not (self._in_head or self._in_body or self._deaf) and self._is_free

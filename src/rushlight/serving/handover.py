@@ -86,6 +86,9 @@ class Adoption:
                 )
             except OSError:  # nothing is left
                 return
+            if not text:  # every process that could send has ended
+                asyncio.get_running_loop().remove_reader(self._receiving)
+                return
             if not descriptors:  # this process has as many as it may, and the system has closed it
                 logger.warning("a connection that was passed on is lost: too many open files")
                 continue

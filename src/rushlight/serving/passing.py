@@ -57,18 +57,19 @@ class Passing(Connection):
         self._extent.begin_chunk()
 
     def _feed(self, data: bytes) -> None:
-        while data and self._onward is None and not self._lingering and self.parser is not None:
+        start = 0
+        while start < len(data) and not self._deaf and self.parser is not None:
             if self._in_body:
-                size = self._extent.within_body(data)
+                end = self._extent.within_body(data, start)
             else:
                 if not self._in_head:
                     self._message = b""
-                size = _head_within(data, self._message)
-                self._message += data[:size]
-            piece, data = data[:size], data[size:]
+                end = _end_within(data, start, self._message)
+                self._message += data[start:end]
+            piece, start = data[start:end], end
             super()._feed(piece)
         if self._onward is not None and not self._lingering:
-            self._onward += data
+            self._onward += data[start:]
             if len(self._onward) > MAX_WAITING_BYTES:
                 self.transport.abort()
             else:
@@ -78,7 +79,6 @@ class Passing(Connection):
         if self._serves(path):
             return False
         self._onward = self._message
-        self._in_body = False
         self._deaf = True
         return True
 
@@ -127,22 +127,25 @@ class Extent:
             length = 0
         self._left = length + len(b"\r\n") if length else 0
 
-    def within_body(self, data: bytes) -> int:
-        """How many of these bytes to read before asking again; at least one."""
+    def within_body(self, data: bytes, start: int) -> int:
+        """Up to where to read these bytes, from a place in them, before asking again; at least one of them."""
         if self._left:
-            size = min(self._left, len(data))
+            size = min(self._left, len(data) - start)
             self._left -= size
             self._line = b"" if self._line is not None else None
-            return size
+            return start + size
         # Between chunks whatever ends the body ends a line as well.
-        size = data.find(b"\n") + 1 or len(data)
+        end = data.find(b"\n", start) + 1 or len(data)
         if self._line is not None:
-            self._line = data[:size] if self._line.endswith(b"\n") else self._line + data[:size]
-        return size
+            self._line = data[start:end] if self._line.endswith(b"\n") else self._line + data[start:end]
+        return end
 
 
-def _head_within(data: bytes, before: bytes) -> int:
-    """How many of these bytes belong to the head of which some have come before."""
+def _end_within(data: bytes, start: int, before: bytes) -> int:
+    """Where the head ends, or what has come of it, that begins or goes on at a place in these bytes."""
     tail = before[-len(END_OF_HEAD) + 1 :]
-    end = (tail + data).find(END_OF_HEAD)
-    return len(data) if end < 0 else end + len(END_OF_HEAD) - len(tail)
+    seam = (tail + data[start : start + len(END_OF_HEAD) - 1]).find(END_OF_HEAD)
+    if seam >= 0:
+        return start + seam + len(END_OF_HEAD) - len(tail)
+    end = data.find(END_OF_HEAD, start)
+    return len(data) if end < 0 else end + len(END_OF_HEAD)

@@ -8,6 +8,7 @@ import json
 import random
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Self
 
 import aiohttp
@@ -18,26 +19,38 @@ FAULTS = ("refused", "limited", "lost", "forged")
 SHARE = 0.01
 # Of a run that is too short for its share, each fault still spoils one of the first requests.
 EARLY = 24
+TAKEN = (200, 204)
 CALL_SECONDS = 60.0
 CORS = {"access-control-allow-origin": "*", "access-control-expose-headers": "retry-after"}
 OWN = frozenset({"connection", "content-length", "transfer-encoding", "date", "server"})
 
 
+def of_segment(body: Any) -> dict[str, dict[str, Any]]:
+    """The messages of a request by their ids."""
+    return {message["messageId"]: message for message in body.get("batch", [body])}
+
+
 class Proxy:
     """An HTTP proxy in a thread of its own.
+
+    Args:
+        messages_in: what a request's JSON says, by what tells one message from another.
 
     Attributes:
         url: where clients send to. injected: how often each fault was. messages: what was sent, by message id.
         delivered: ids of messages whose sender was told so. resent: how many times a message came again.
     """
 
-    def __init__(self, target: str, seed: int) -> None:
+    def __init__(
+        self, target: str, seed: int, messages_in: Callable[[Any], dict[str, dict[str, Any]]] = of_segment
+    ) -> None:
         self.url = ""
         self.injected: Counter[str] = Counter()
         self.messages: dict[str, dict[str, Any]] = {}
         self.delivered: set[str] = set()
         self.resent = 0
         self._target = target
+        self._messages_in = messages_in
         self._chance = random.Random(seed)
         self._planned = dict(zip(self._chance.sample(range(1, EARLY), len(FAULTS)), FAULTS, strict=True))
         self._requests = 0
@@ -84,7 +97,7 @@ class Proxy:
             request.transport.abort()
         if fault == "forged":
             return web.Response(status=503, headers=CORS)
-        if answer.status == 200 and fault is None:
+        if answer.status in TAKEN and fault is None:
             self.delivered |= ids
         return answer
 
@@ -107,7 +120,7 @@ class Proxy:
 
     def _seen(self, body: bytes) -> set[str]:
         plain = json.loads(gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body)
-        messages = {message["messageId"]: message for message in plain.get("batch", [plain])}
+        messages = self._messages_in(plain)
         self.resent += len(messages.keys() & self.messages.keys())
         self.messages |= messages
         return set(messages)

@@ -31,7 +31,7 @@ from rushlight.ingest.keys import Kind, create
 from rushlight.local.instance import Instance
 from rushlight.settings import Settings, Shop
 from rushlight.store.database import Database
-from tests.clients import story
+from tests.clients import measurement, story
 from tests.clients.proxy import FAULTS, Proxy
 from tests.conftest import Launched
 
@@ -120,10 +120,11 @@ CLIENTS = (
     Client("rudder-node", "secret", partial(node, "rudder")),
     Client("segment-browser", "public", browser),
 )
+SHOPS: dict[str, Kind] = {client.name: client.kind for client in CLIENTS} | {"ga4": "secret"}
 
 
 class Served(NamedTuple):
-    """A running instance, and a key for each client's own shop."""
+    """A running instance, and a key of each shop."""
 
     instance: Instance
     keys: dict[str, str]
@@ -136,7 +137,7 @@ class Served(NamedTuple):
 
 @pytest.fixture(scope="module")
 def served(servers: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Web and worker with a shop for each client, whose money is what its API reports."""
+    """Web and worker with a shop for each client, and GA4's, whose money is what its API reports."""
     with redis.Redis.from_url(servers.redis_url) as valkey:
         valkey.flushall()
     settings = Settings(
@@ -145,7 +146,7 @@ def served(servers: Instance, tmp_path_factory: pytest.TempPathFactory) -> Itera
         redis_url=servers.redis_url,
         mongo_url=servers.mongo_url,
         database=f"test_{uuid.uuid4().hex[:12]}",
-        shops={client.name: Shop(source_of_record="api") for client in CLIENTS},
+        shops={shop: Shop(source_of_record="api") for shop in SHOPS},
     )
     launched = Launched(settings, ("web", "worker"))
     try:
@@ -161,7 +162,7 @@ def served(servers: Instance, tmp_path_factory: pytest.TempPathFactory) -> Itera
 async def _keys(settings: Settings) -> dict[str, str]:
     database = await Database.connect(settings, role="tests")
     try:
-        return {client.name: await create(database, client.kind, client.name) for client in CLIENTS}
+        return {shop: await create(database, kind, shop) for shop, kind in SHOPS.items()}
     finally:
         await database.close()
 
@@ -182,8 +183,26 @@ def test_a_story_told_by(client: Client, served: Served, tmp_path: Path) -> None
     assert proxy.injected.keys() == set(FAULTS)
     assert proxy.resent > 0
     expected = story.ids(proxy.messages.values(), client.name, trusted=trusted)
-    assert _stored(served, client.name, len(expected)) == Counter(expected)
+    assert Counter(row["_id"] for row in _rows(served, client.name, len(expected))) == Counter(expected)
     assert _told(served.board, client.name, begin) == story.figures(steps, client.name, trusted=trusted)
+    _balanced(served.board)
+
+
+def test_a_story_told_to_the_measurement_protocol(served: Served) -> None:
+    """GA4 has no message ids, and a server that sends again when in doubt: stored is what was sent, once."""
+    begin = _within_a_day(datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=40))
+    steps = measurement.measured(story.story(4, begin, trusted=True))
+    assert len(steps) >= 300
+    with Proxy(served.board, seed=4, messages_in=measurement.messages) as proxy:
+        measurement.send(proxy.url, served.keys["ga4"], steps)
+    assert len(proxy.messages) == len(steps)
+    assert proxy.delivered == set(proxy.messages)
+    assert proxy.injected.keys() == set(FAULTS)
+    assert proxy.resent > 0
+    expected = measurement.stored(steps)
+    rows = _rows(served, "ga4", expected.total())
+    assert Counter((row["eventName"], row["aggregateId"], row["timestamp"]) for row in rows) == expected
+    assert _told(served.board, "ga4", begin) == story.figures(steps, "ga4", trusted=True)
     _balanced(served.board)
 
 
@@ -198,14 +217,14 @@ def _spoken(messages: Any) -> Counter[tuple[str, Any]]:
     return Counter((message["type"], message.get("event")) for message in messages)
 
 
-def _stored(served: Served, shop: str, count: int) -> Counter[str]:
-    """The ids in the journal, when there are as many as there must be, or no more come."""
+def _rows(served: Served, shop: str, count: int) -> list[dict[str, Any]]:
+    """The shop's part of the journal, when there is as much as there must be, or no more comes."""
     deadline = time.monotonic() + STORED_SECONDS
-    with pymongo.MongoClient[dict[str, Any]](served.instance.mongo_url) as mongo:
+    with pymongo.MongoClient[dict[str, Any]](served.instance.mongo_url, tz_aware=True) as mongo:
         journal = mongo[served.instance.database]["journal"]
         while journal.count_documents({"shop": shop}) < count and time.monotonic() < deadline:
             time.sleep(0.05)
-        return Counter(row["_id"] for row in journal.find({"shop": shop}, {"_id": 1}))
+        return [*journal.find({"shop": shop})]
 
 
 def _told(board: str, shop: str, begin: datetime) -> dict[str, Any]:

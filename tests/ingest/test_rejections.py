@@ -23,6 +23,9 @@ SECRETS = {
     "card": "4111 1111 1111 1111",
     "number": 4111111111111111,
     "value": 4111111111111111,
+    "cvv": 735,
+    "birth year": 1973,
+    "deeper": {"codes": [{"pin": 7350}]},
     "price": "horse",
     "writeKey": "sk_0123456789abcdefghijklmnop",
     "traits": {"name": "Jane Doe", "street": "Elm Street"},
@@ -34,7 +37,7 @@ SECRETS = {
     "sk_0123456789abcdefghijklmnop": {"name": "Jane Doe"},
     "deep": [{"name": "Jane Doe", "note": "Elm Street"}],
 }
-HIDDEN = ("jane", "Jane", "1234567", "horse", "1111", "0123456789", "Elm", "tttt", "token")
+HIDDEN = ("jane", "Jane", "1234567", "horse", "1111", "0123456789", "Elm", "tttt", "token", "73")
 
 
 def shown(event: Any, index: int = WHOLE, dialect: str = "cloudevents") -> Any:
@@ -57,6 +60,11 @@ def test_what_says_what_is_wrong_is_shown() -> None:
     told = shown({"events": [event | {"items": items, "page_location": "https://shop.example/x?y=z"}]}, 0, "ga4")
     assert told["name"] == "purchase"
     assert told["params"] == event["params"]
+    assert shown({"orderId": 17, "quantity": 2.5, "position": 3}) == {
+        "orderId": 17,
+        "quantity": 2.5,
+        "position": "… (number)",
+    }
     assert told["items"][0] == {"item_id": "tea", "name": "Tea", "quantity": "… (4 characters)"}
     assert told["items"][3:] == ["… (2 more)"]
     assert told["page_location"] == "https://shop.example/…"
@@ -89,7 +97,7 @@ async def test_samples_and_counts(database: Database) -> None:
     """Everything is counted; of a flood some are kept, of each kind, also of those whose key nobody knows."""
     rejections = Rejections(database)
     rejections.start()
-    body = json.dumps({"type": "x", "id": 1}).encode()
+    body = json.dumps({"type": "x", "orderId": 1}).encode()
     rejections.events(PUBLIC, "web", "cloudevents", [Rejection(WHOLE, "id", "must be text", "missing")] * 500, body)
     rejections.events(PUBLIC, "web", "ga4", [Rejection(WHOLE, "", "the body is not JSON", "json")], b"{")
     rejections.stranger("sk_0123456789abcdefghij", "ga4", Rejection(WHOLE, "", "not known", "key"))
@@ -106,7 +114,11 @@ async def test_samples_and_counts(database: Database) -> None:
     assert sorted(sample.code for sample in samples) == ["json", "key", "key", *["missing"] * MAX_OF_A_KIND]
     assert {sample.key for sample in samples} == {"pk_abcdef", "sk_0123…", ""}
     missing = next(sample for sample in samples if sample.code == "missing")
-    assert (missing.field, missing.reason, json.loads(missing.sample)) == ("id", "must be text", {"type": "x", "id": 1})
+    assert (missing.field, missing.reason, json.loads(missing.sample)) == (
+        "id",
+        "must be text",
+        {"type": "x", "orderId": 1},
+    )
 
 
 async def test_only_the_last_are_kept(database: Database) -> None:

@@ -104,7 +104,7 @@ def _shown(value: Any, name: str, dialect: str, depth: int) -> Any:
         return [_shown(each, name, dialect, depth + 1) for each in value[:MAX_ITEMS]] + more
     if isinstance(value, str):
         return _shown_text(value, name)
-    if value is None or isinstance(value, bool) or _is_small(value, name):
+    if value is None or isinstance(value, bool) or _is_harmless(value, name):
         return value
     return f"{CUT} (number)"
 
@@ -129,9 +129,11 @@ def _shown_text(value: str, name: str) -> str:
     return f"{CUT} ({len(value)} characters)"
 
 
-def _is_small(number: float, name: str) -> bool:
-    """Too small for anybody's number, or a time."""
-    return abs(number) < (MAX_SMALL if name not in _VALUES else MAX_MICROS if "time" in name else MAX_AMOUNT)
+def _is_harmless(number: float, name: str) -> bool:
+    """A time, an amount, or what is too small for anybody's number; never a PIN, a postcode or a year of birth."""
+    if name in _VALUES:
+        return abs(number) < (MAX_MICROS if "time" in name else MAX_AMOUNT)
+    return name in _WORDS and abs(number) < MAX_SMALL
 
 
 def _name(name: str) -> str:

@@ -30,10 +30,12 @@ class FakeDoor:
     def __init__(self) -> None:
         self.admission = Admission()
         self.held: list[Callable[[Answer], None]] = []
+        self.asked: list[str] = []
         self.came = asyncio.Event()
 
-    def early(self, method: str, headers: Mapping[str, str], _path: str) -> Answer | None:
+    def early(self, method: str, headers: Mapping[str, str], path: str) -> Answer | None:
         """Refuses other methods, and who says that he is nobody."""
+        self.asked.append(path)
         if headers.get("x-who") == "nobody":
             return Answer(401, b'"no"')
         return None if method == "POST" else Answer(405, b'"post"')
@@ -283,6 +285,21 @@ async def test_thousands_of_requests_behind_one() -> None:
         await asyncio.sleep(0.05)
         served.door.held[0](Answer(202, b"1"))
         assert [(await client.answer())[0] for _ in range(3002)] == [202, *[405] * 3000, 202]
+
+
+async def test_thousands_of_requests_at_once() -> None:
+    """Nobody waits until all that one client has sent in one piece is answered."""
+    async with serving(CALM) as served, served.client() as many, served.client() as one:
+        for client in (many, one):
+            client.send(post("/direct/a"))
+            assert (await client.answer())[0] == 202
+        many.send(b"GET /direct/many HTTP/1.1\r\n\r\n" * 3000)
+        one.send(b"GET /direct/one HTTP/1.1\r\n\r\n")
+        assert [(await many.answer())[0] for _ in range(3000)] == [405] * 3000
+        assert (await one.answer())[0] == 405
+        asked = [path for path in served.door.asked if path != "/direct/a"]
+        assert len(asked) == 3001
+        assert asked.index("/direct/one") < 1000
 
 
 async def test_no_more_is_taken_than_can_be_begun() -> None:

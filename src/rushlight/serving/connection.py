@@ -18,6 +18,9 @@ from rushlight.serving.ending import Ending
 from rushlight.serving.limits import Limits, Sweep
 from rushlight.serving.short import DirectRequest
 
+# What one client has sent in one piece is answered in turns with what others have sent.
+MOST_AT_ONCE = 64
+
 logger = logging.getLogger(__name__)
 
 
@@ -46,6 +49,7 @@ class Connection(Ending):
         self._head_bytes = 0
         self._frame_bytes = 0  # of a body: the lines between its chunks and behind them, beyond what it holds itself
         self._goes_on = False
+        self._begun = 0  # requests, since others had a turn
         self._fed = b""  # what has come since the connection was at rest, until a head has been read of it
 
     # Reading
@@ -64,6 +68,7 @@ class Connection(Ending):
             return
         self._fed = data if self._at_rest else b""
         self._at_rest = False
+        self._begun = 0
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
@@ -173,7 +178,9 @@ class Connection(Ending):
         head = read_head(self.parser, self.url, self.headers)
         end = fed.find(b"\r\n\r\n") + 4
         before, request = self.cycle, DirectRequest(self, direct, head)
-        if before is None or before.response_complete:
+        self._begun += 1
+        is_next = before is None or before.response_complete
+        if is_next and self._begun <= MOST_AT_ONCE:
             # A head from its first byte, its body, and nothing else: the end of one could read like somebody else's.
             if fed and fed[0] not in b"\r\n" and len(fed) - end == head.length:
                 self._heads.learn(fed[:end], head)
@@ -183,6 +190,8 @@ class Connection(Ending):
             self.cycle = request
             self.flow.pause_reading()
             self.pipeline.appendleft((request, self.app))  # type: ignore[arg-type]
+            if is_next:  # nobody's answer is waited for
+                self.loop.call_soon(self._continue)
 
     def handle_websocket_upgrade(self) -> None:
         """Hand a WebSocket's protocol the transport as it is: frames are written whole."""
@@ -218,8 +227,10 @@ class Connection(Ending):
         """A request was answered: begin those that have come, and when there are none wait for more."""
         self.server_state.total_requests += 1
         self._served_any = True
-        if self._goes_on:  # one that began in `_go_on` was answered at once
-            return
+        if not self._goes_on:  # else it began in `_go_on` and was answered at once
+            self._continue()
+
+    def _continue(self) -> None:
         is_done = self._go_on()
         if self._last_words is not None:
             if is_done:
@@ -235,15 +246,19 @@ class Connection(Ending):
 
     def _go_on(self) -> bool:
         """Begin the requests that have come; whether all of them are answered."""
-        self._goes_on = answered = True
+        self._goes_on = True
         try:
-            while answered and self.pipeline and not self.transport.is_closing():
+            for _ in range(MOST_AT_ONCE):
+                if not self.pipeline or self.transport.is_closing():
+                    return True
                 cycle, app = self.pipeline.pop()
                 self._start_asgi_task(cycle, app)
-                answered = cycle.response_complete
+                if not cycle.response_complete:
+                    return False
         finally:
             self._goes_on = False
-        return answered
+        self.loop.call_soon(self._continue)
+        return False
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if isinstance(cycle, DirectRequest):

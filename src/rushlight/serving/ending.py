@@ -132,7 +132,7 @@ class Ending(HttpToolsProtocol):
         self._in_head = self._in_body = False
 
     def _end(self) -> None:
-        if self.transport.is_closing():
+        if self._lingering or self.transport.is_closing():
             return
         if self._last_words:
             self.transport.write(self._last_words)

@@ -41,9 +41,8 @@ class Passing(Connection):
         if self._onward is not None:
             self.flow.pause_reading()
 
-    def on_response_complete(self) -> None:
-        """A request was answered."""
-        super().on_response_complete()
+    def _continue(self) -> None:
+        super()._continue()
         if self._onward is not None:
             self._pass_on_if_free()
 

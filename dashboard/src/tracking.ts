@@ -43,9 +43,11 @@ export interface Tracking {
   timeZone: string;
   events: Tracked[];
   names: Record<string, number>;
+  countedSince: string;
   checks: Check[];
 }
 
+const COUNTED_MS = 300_000;
 const SIGNS: Record<Verdict, string> = { bad: "×", look: "!", good: "✓", idle: "–" };
 const WORDS: Record<Verdict, string> = { bad: "wrong", look: "worth a look", good: "right", idle: "nothing to tell yet" };
 const STATES: Record<Tracked["state"], string> = { accepted: "taken", duplicate: "a repeat", rejected: "turned away" };
@@ -166,8 +168,16 @@ export class TrackingPage {
     this.#events.render(told.events);
     show(need(document, "#tracking-nothing"), told.events.length === 0);
     this.#names.render(Object.entries(told.names));
+    put(need(document, "#tracking-since"), since(told));
     show(need(document, ".names"), Object.keys(told.names).length > 0);
   }
+}
+
+/** From when on events are counted by name: five minutes ago, or later, where more came than is looked at. */
+export function since({ present, countedSince, timeZone }: Pick<Tracking, "present" | "countedSince" | "timeZone">): string {
+  const from = Date.parse(countedSince);
+  if (Date.parse(present) - from >= COUNTED_MS) return "Taken in the last 5 minutes";
+  return `Taken since ${formatSecond(from, timeZone)}`;
 }
 
 /** The checks in one sentence. */

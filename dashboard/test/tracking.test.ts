@@ -1,12 +1,18 @@
 import { expect, test } from "vitest";
 
-import { type Check, type Tracked, type Verdict, fromOf, laidOut, nameOf, reasonOf, summary, whoOf } from "../src/tracking.ts";
+import { type Check, type Tracked, type Verdict, fromOf, laidOut, nameOf, reasonOf, since, summary, whoOf } from "../src/tracking.ts";
 
 const EVENT: Tracked = { id: "w:1", at: "2026-03-01T12:00:00Z", state: "accepted", name: "view_item" };
 
 function checks(...verdicts: Verdict[]): Check[] {
   return verdicts.map((verdict, n) => ({ id: String(n), title: "", verdict, detail: "" }));
 }
+
+test("a count says from when on it is complete", () => {
+  const told = { present: "2026-03-01T12:05:00Z", timeZone: "Europe/Berlin" };
+  expect(since({ ...told, countedSince: "2026-03-01T12:00:00Z" })).toBe("Taken in the last 5 minutes");
+  expect(since({ ...told, countedSince: "2026-03-01T12:04:58Z" })).toBe("Taken since 13:04:58");
+});
 
 test("the checks are summed up in a sentence", () => {
   expect(summary(checks("bad", "look", "look", "good"))).toBe("1 thing is wrong, 2 are worth a look.");

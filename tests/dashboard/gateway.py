@@ -76,6 +76,7 @@ class Gateway:
         self.resyncs = 0
         self.silent = False
         self.tracking: dict[str, Any] = {"timeZone": "UTC", "events": [], "names": {}, "checks": []}
+        self.tracking |= {"present": "2026-03-01T12:05:00Z", "countedSince": "2026-03-01T12:04:58Z"}
         self.url = ""
         self._versions: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()

@@ -253,6 +253,7 @@ def test_is_my_tracking_right(page: Page, gateway: Gateway) -> None:
     page.locator("#tracking-events summary").first.click()
     expect(page.locator("#tracking-events pre").first).to_contain_text('"name": "purchase"')
     expect(page.locator("#tracking-names dd")).to_have_text("3")
+    expect(page.locator("#tracking-since")).to_have_text("Taken since 12:04:58")
     expect(page.locator("body img, body script")).to_have_count(0)
     page.locator("#tracking-close").press("Enter")
     expect(page.locator("#columns")).to_be_visible()

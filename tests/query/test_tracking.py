@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rushlight.events.envelope import now
 from rushlight.query.api import build
+from rushlight.query.tracking import COUNTED, EVENTS
 from rushlight.settings import Settings
 from rushlight.store.database import Database
 from rushlight.store.rejected import Sample, keep
@@ -58,9 +59,26 @@ async def test_the_last_events(database: Database, settings: Settings) -> None:
         assert answer["events"][0]["reason"] == "is required"
         assert answer["events"][3]["original"] == "Added To Cart"
         assert answer["names"] == {"added_to_cart": 1, "view_item": 1}
+        counted = datetime.fromisoformat(answer["present"]) - datetime.fromisoformat(answer["countedSince"])
+        assert counted == COUNTED
         verdicts = {check["id"]: check["verdict"] for check in answer["checks"]}
         assert (verdicts["names"], verdicts["rejected"], verdicts["arriving"]) == ("bad", "bad", "good")
         rejected = (await http.get("/api/v1/rejected?limit=1")).json()
         assert (rejected["counts"], rejected["unknown"]) == ({"web": {"missing": 3}}, {"key": 1})
         assert [row["field"] for row in rejected["samples"]] == ["params.currency"]
         assert (await http.get("/api/v1/tracking?shop=Ä")).status_code == 400
+
+
+async def test_more_events_than_are_looked_at(database: Database, settings: Settings) -> None:
+    """The counts by name say from when on they are complete."""
+    seconds = EVENTS + 50
+    rows = [journalled(seq, "view_item") for seq in range(1, seconds + 1)]
+    for row in rows:
+        row["receivedAt"] = row["timestamp"] - timedelta(seconds=seconds)
+    await database.journal.insert_many(rows)
+    await database.positions.update_one({"_id": 0}, {"$set": {"seq": seconds}}, upsert=True)
+    async with client(build(database, settings)) as http:
+        answer = (await http.get("/api/v1/tracking")).json()
+    present, since = (datetime.fromisoformat(answer[name]) for name in ("present", "countedSince"))
+    assert answer["names"] == {"view_item": EVENTS}
+    assert since == rows[-EVENTS]["receivedAt"] > present - COUNTED

@@ -151,13 +151,15 @@ class TrackingAnswer(Answer, kw_only=True):
     """What senders sent in the last half hour, and what is to be said of it.
 
     Attributes:
-        events: the newest first. names: how many of each were taken in the last five minutes. checks: the worst first.
+        events: the newest first. names: how many of each were taken since ``counted_since``: five minutes ago, or later
+            where more came than is looked at. checks: the worst first.
     """
 
     present: datetime
     time_zone: str
     events: list[Tracked]
     names: dict[str, int]
+    counted_since: datetime
     checks: list[Check]
 
 

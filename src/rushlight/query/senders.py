@@ -70,6 +70,7 @@ def _look(figures: Figures, shop: str) -> Callable[[View], Awaitable[TrackingAns
             time_zone=zone(figures.settings.shop(shop).time_zone).key,
             events=found.events,
             names=found.names,
+            counted_since=found.counted_since,
             checks=found.checks,
         )
 

@@ -60,39 +60,46 @@ class Tracking(msgspec.Struct, kw_only=True):
     """The last half hour, as far as it was looked through.
 
     Attributes:
-        events: the newest first. names: how many of each name were taken in the last five minutes.
-        checks: the worst first.
+        events: the newest first. names: how many of each name were taken since ``counted_since``: five minutes ago,
+            or later, where more came than is looked at. checks: the worst first.
     """
 
     events: list[Tracked]
     names: dict[str, int]
+    counted_since: datetime
     checks: list[Check]
 
 
 async def tracking(view: View) -> Tracking:
     """What the shop's senders sent last."""
     since = view.present - WINDOW
-    taken = await _taken(view, since)
+    taken, looked_since = await _taken(view, since)
     repeats = await _repeats(view, since)
     _, _, samples = await latest(view.database, view.scope.shop, KEPT, view.session)
     turned_away = [sample for sample in samples if sample.at >= since]
     events = [*map(_accepted, taken), *repeats, *map(_rejected, turned_away)]
-    counted = Counter(row["eventName"] for row in taken if row["receivedAt"] >= view.present - COUNTED)
+    counted_since = max(view.present - COUNTED, looked_since)
+    counted = Counter(row["eventName"] for row in taken if row["receivedAt"] >= counted_since)
     return Tracking(
         events=sorted(events, key=lambda event: event.at, reverse=True)[:SHOWN],
         names=dict(counted.most_common()),
+        counted_since=counted_since,
         checks=judge([_seen(row) for row in taken], len(repeats), turned_away, view.source),
     )
 
 
-async def _taken(view: View, since: datetime) -> list[Document]:
-    """The shop's last events of each partition, in no order."""
+async def _taken(view: View, since: datetime) -> tuple[list[Document], datetime]:
+    """The shop's last events of each partition, in no order, and since when these are all of them."""
     rows: list[Document] = []
+    whole = since
     for partition, head in enumerate((await heads(view)).journal):
         match: Document = {"p": partition, "seq": {"$gt": head - PLACES}, "shop": view.scope.shop}
         found = view.database.journal.find(match, FIELDS, hint="place", session=view.session)
-        rows += await found.sort([("p", -1), ("seq", -1)]).limit(EVENTS).to_list() if head else []
-    return [row for row in rows if row["receivedAt"] >= since]
+        last = await found.sort([("p", -1), ("seq", -1)]).limit(EVENTS).to_list() if head else []
+        if last and (len(last) == EVENTS or head > PLACES):
+            whole = max(whole, last[-1]["receivedAt"])
+        rows += last
+    return [row for row in rows if row["receivedAt"] >= since], whole
 
 
 async def _repeats(view: View, since: datetime) -> list[Tracked]:

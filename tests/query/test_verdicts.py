@@ -79,6 +79,7 @@ def test_the_worst_comes_first() -> None:
         ("visitors", [seen()] * 20, [], "look", "All 20 events are of one visitor, v1"),
         ("ids", [seen(context={"noId": True})], [], "look", "1 of 1 events have no id"),
         ("clocks", [seen(occurred_at=NOW - timedelta(hours=3))], [], "look", "3 hours"),
+        ("clocks", [seen(occurred_at=NOW - timedelta(days=90), context={}), seen()], [], "good", "just"),
         ("machines", [seen(context={"bot": True}), seen(context={"test": True})], [], "look", "1 as tests"),
     ],
 )  # fmt: skip

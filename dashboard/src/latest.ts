@@ -3,11 +3,12 @@
 import { plural } from "./count.ts";
 import { Rows, make, need, put, show } from "./dom.ts";
 import { formatMoney } from "./money.ts";
-import { formatSecond } from "./time.ts";
+import { formatDay, formatSecond } from "./time.ts";
 import type { Board, Order } from "./wire.ts";
 
 export class LatestTile {
   #timeZone = "UTC";
+  #today = 0;
   #rows = new Rows<Order>(
     need(document, "#latest"),
     (order) => order.orderId,
@@ -22,7 +23,8 @@ export class LatestTile {
         make("span", "total"),
       ),
     (row, order) => {
-      put(need(row, "time"), formatSecond(Date.parse(order.at), this.#timeZone));
+      const at = Date.parse(order.at);
+      put(need(row, "time"), (at < this.#today ? formatDay : formatSecond)(at, this.#timeZone));
       const id = need(row, ".id");
       put(id, order.orderId);
       if (id.title !== order.orderId) id.title = order.orderId;
@@ -35,6 +37,7 @@ export class LatestTile {
 
   render(board: Board): void {
     this.#timeZone = board.timeZone;
+    this.#today = Date.parse(board.today.from);
     this.#rows.render(board.orders);
     show(need(document, "#latest-nothing"), board.orders.length === 0);
   }

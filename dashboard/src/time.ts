@@ -12,6 +12,12 @@ export function formatMinute(moment: number, timeZone: string): string {
   return formatOf(timeZone, false).format(moment);
 }
 
+/** "5 Jan 2026" in the zone. */
+export function formatDay(moment: number, timeZone: string): string {
+  const zone = zoneName(timeZone);
+  return new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short", year: "numeric" }).format(moment);
+}
+
 /** 0.4 → "0.4 s", 75 → "1 min 15 s", 3700 → "1 h 01 min". */
 export function formatAge(seconds: number): string {
   if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)} s`;

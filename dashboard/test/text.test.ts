@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { formatRate, formatShare, plural } from "../src/count.ts";
 import { formatMoney, formatScale, moneyParts } from "../src/money.ts";
-import { formatAge, formatMinute, formatSecond, zoneName } from "../src/time.ts";
+import { formatAge, formatDay, formatMinute, formatSecond, zoneName } from "../src/time.ts";
 import { NOON } from "./board.ts";
 
 describe("money", () => {
@@ -55,6 +55,7 @@ describe("time", () => {
   test("moments are shown in the shop's zone", () => {
     expect(formatSecond(NOON + 3_000, "UTC")).toBe("12:00:03");
     expect(formatMinute(NOON, "Asia/Kolkata")).toBe("17:30");
+    expect(formatDay(Date.parse("2026-01-05T23:00:00Z"), "Europe/Berlin")).toBe("6 Jan 2026");
     expect(formatSecond(NOON + 12 * 3_600_000, "UTC")).toBe("00:00:00");
   });
 

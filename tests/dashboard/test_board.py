@@ -90,6 +90,16 @@ def test_names_are_text(page: Page, gateway: Gateway) -> None:
     expect(page.locator("body img, body script")).to_have_count(0)
 
 
+def test_an_order_of_another_day(page: Page, gateway: Gateway) -> None:
+    """One that was imported, or waited, is among the latest with its day instead of a time that looks like today's."""
+    order = {"at": "2026-01-05T10:00:00Z", "currency": "USD", "total": "1.00", "items": 1, "status": "created"}
+    old = order | {"orderId": "H-1", "country": None, "customerId": None}
+    gateway.shop(orders=[old | {"orderId": "A-1", "at": moment(-60)}, old])
+    page.goto(gateway.url)
+    expect(page.locator("#latest time").last).to_have_text("5 Jan 2026")
+    expect(page.locator("#latest time").first).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
+
+
 def test_what_is_parked(page: Page, gateway: Gateway) -> None:
     """Nothing while nothing is parked; then how much, whose and why, in text that stays text; and nothing again."""
     page.goto(gateway.url)

@@ -65,7 +65,7 @@ class Measurement(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def accepted(self) -> list[Answers]:
         """The answers of 2xx."""
-        return [each for each in self.outcome.answers if each.status // 100 == 2]
+        return _accepted(self.outcome)
 
     @property
     def rejected(self) -> list[Answers]:
@@ -121,6 +121,10 @@ def offer(system: collectors.Ours, factor: float, seconds: float, number: int, p
     return msgspec.json.decode(done.stdout, type=Outcome)
 
 
+def _accepted(outcome: Outcome) -> list[Answers]:
+    return [each for each in outcome.answers if each.status // 100 == 2]
+
+
 def events_of(answers: Sequence[Answers], plan: Plan) -> int:
     """How many events the answered requests make: an order that names its visitor is a purchase in the funnel too."""
     twins = sum(each.kinds["order"] for each in answers) if plan.format == "segment" else 0
@@ -137,9 +141,9 @@ def measure(system: collectors.Ours, factor: float, number: int, plan: Plan) -> 
     with MemoryWatch(system.service) as watch:
         outcome = offer(system, factor, plan.seconds, number * 100 + round(factor * 10), plan)
     share = (system.cpu().service - before) / (time.monotonic() - began)
-    stored = system.settle(0)
+    acknowledged = events_of(_accepted(outcome), plan)
+    stored = system.settle(acknowledged)
     one = Measurement(factor, number, outcome, stored, watch.samples, share)
-    acknowledged = events_of(one.accepted, plan)
     if not acknowledged <= stored <= acknowledged + 2 * outcome.unanswered:
         raise BenchmarkError(f"{acknowledged} events were acknowledged and {stored} are in the journal")
     odd = [each.status for each in outcome.answers if each not in one.accepted + one.rejected]

@@ -18,7 +18,6 @@ from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.dialects import segment, segment_usual
 from rushlight.ingest.dialects.segment import Segment
-from rushlight.ingest.dialects.segment_usual import Came, Usual
 from rushlight.ingest.keys import Key
 from rushlight.ingest.reports import seal_all
 from rushlight.ingest.request import Decoded, Request, Typed
@@ -180,11 +179,11 @@ def told(*what: Any) -> Any:
     return [encode(each) for each in became.envelopes], became.accepted, became.rejected, became.hints
 
 
-class InFull(Usual):
-    """Finds every message unusual."""
-
-    def read(self, text: Any, kind: str | None, came: Came) -> None:
-        """Nothing."""
+def in_full(*what: Any) -> Any:
+    """What `told` says when every message is found unusual."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment_usual, "read", lambda *_: None)
+        return told(*what)
 
 
 @settings(max_examples=150, deadline=None)
@@ -194,8 +193,7 @@ class InFull(Usual):
 @given(st.lists(messages, min_size=1, max_size=6), of_a_batch, st.sampled_from(KEYS))
 def test_the_same_as_in_full(sent: list[dict[str, Any]], batch: dict[str, Any], key: Key) -> None:
     """Read in one go or in full, whatever came before, in batches and alone, each message becomes the same."""
-    dialect, slow = Segment(), Segment()
-    slow._usual = InFull()
+    dialect = Segment()
     requests: list[tuple[str, Any]] = [(f"/v1/{route}", each) for each in sent[:2] for route in ("track", "page")]
     requests += [("/v1/batch", {"batch": sent}), ("/v1/batch", {"batch": sent} | batch)]
     with pytest.MonkeyPatch.context() as patch:
@@ -203,7 +201,7 @@ def test_the_same_as_in_full(sent: list[dict[str, Any]], batch: dict[str, Any], 
         for turn in range(4):
             at = RECEIVED + timedelta(days=60 * turn, milliseconds=turn)
             for path, body in requests:
-                assert told(dialect, body, path, key, at) == told(slow, body, path, key, at)
+                assert told(dialect, body, path, key, at) == in_full(dialect, body, path, key, at)
 
 
 @pytest.mark.parametrize("event", ["", None, "x" * 600])
@@ -228,11 +226,10 @@ def test_a_number_beyond_all_range() -> None:
 def test_the_last_of_two() -> None:
     """Of a field that stands there twice the last one counts."""
     twice = b'{"type":"page","event":"Cart Viewed","messageId":"a","messageId":"b","anonymousId":"v","type":"track"}'
-    for usual_reader in (Usual(), InFull()):
-        dialect = Segment()
-        dialect._usual = usual_reader
-        (event,) = decoded(dialect, b'{"batch":[%b]}' % twice, "/v1/batch", KEYS[0]).envelopes
-        assert (event.name, event.id) == ("view_cart", event_id("default", "public", "segment", "b"))
+    what = Segment(), b'{"batch":[%b]}' % twice, "/v1/batch", KEYS[0]
+    (event,) = decoded(*what).envelopes
+    assert (event.name, event.id) == ("view_cart", event_id("default", "public", "segment", "b"))
+    assert told(*what) == in_full(*what)
 
 
 def test_without_consent() -> None:
@@ -269,22 +266,12 @@ def test_what_is_usual(change: dict[str, Any]) -> None:
     usual(Segment(), **change)
 
 
-def test_what_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Circumstances are remembered when they come for the second time, and forgotten when many others have come."""
-    monkeypatch.setattr(segment_usual, "MAX_SAID", 2)
-    monkeypatch.setattr(segment_usual, "MAX_SEEN", 20)
+def test_what_is_remembered() -> None:
+    """Circumstances that come again are not read again, unless there is much to them."""
     dialect = Segment()
-
-    def said(number: int) -> object:
-        return usual(dialect, context={"ip": f"203.0.113.{number}"}).said
-
-    first, second, third = said(1), said(1), said(1)
-    assert first is not second is third
-    for number in range(2, 7):
-        assert said(number) is not said(number)
-        assert said(1) is third
-    for number in range(30, 36):
-        said(number), said(number)
-    assert said(1) is not third
-    long = [usual(dialect, context=SERVER | {"userAgent": "x" * 2000, "more": "y" * 60}).said for _ in range(3)]
-    assert len({id(each) for each in long}) == 3
+    first, again = (usual(dialect, context={"ip": "203.0.113.1"}).said for _ in range(2))
+    other = usual(dialect, context={"ip": "203.0.113.2"}).said
+    assert first is again is not other
+    long = [usual(dialect, context=SERVER | {"userAgent": "x" * 2000, "more": "y" * 60}).said for _ in range(2)]
+    assert long[0] is not long[1]
+    assert long[0].given == long[1].given

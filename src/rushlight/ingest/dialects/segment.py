@@ -16,7 +16,8 @@ from rushlight.errors import Rejected
 from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.ingest import names
 from rushlight.ingest.clock import corrected
-from rushlight.ingest.dialects.segment_usual import SENDER, Came, Usual
+from rushlight.ingest.dialects import segment_usual
+from rushlight.ingest.dialects.segment_usual import SENDER, Came
 from rushlight.ingest.explain import UNREADABLE
 from rushlight.ingest.lenient import check_size, split_member
 from rushlight.ingest.limits import MAX_EVENT_BYTES, TooLarge
@@ -47,9 +48,6 @@ class Segment:
 
     name = "segment"
 
-    def __init__(self) -> None:
-        self._usual = Usual()
-
     def key_in(self, request: Request, /) -> str:
         """``writeKey`` of the body."""
         try:
@@ -69,7 +67,7 @@ class Segment:
             return self._batch(request)
         if len(request.body) > MAX_EVENT_BYTES:
             raise TooLarge(f"an event may have {MAX_EVENT_BYTES >> 10} KiB", code="too_large")
-        usual = self._usual.read(request.body, kind, Came(request.received_at))
+        usual = segment_usual.read(request.body, kind, Came(request.received_at))
         return [usual or _read(0, _object(request.body, "the body "), kind, {}, request)]
 
     def _batch(self, request: Request) -> Iterable[Report | Typed | Rejection]:
@@ -83,7 +81,7 @@ class Segment:
 
     def _one(self, index: int, item: Any, came: Came, shared: Message, request: Request) -> Report | Typed | Rejection:
         if item.__class__ is msgspec.Raw and len(item) <= MAX_EVENT_BYTES:
-            usual = self._usual.read(item, None, came)
+            usual = segment_usual.read(item, None, came)
             if usual is not None:
                 return usual
         return _read(index, item, None, shared, request)

@@ -52,7 +52,6 @@ from rushlight.ingest.selling import DEFAULT_CURRENCY
 
 SENDER = "segment"
 MAX_SAID = 4096
-MAX_SEEN = 65_536
 MAX_SAID_BYTES = 2048
 REMEMBERED_PRICES = 32_768
 _ONLY_ITEMS = ViewItem.__struct_fields__
@@ -76,149 +75,120 @@ class Came(NamedTuple):
     sent_at: Any = None
 
 
-class Usual:
-    """Reads such messages, of all keys. What they say of their circumstances is remembered: it comes again."""
+def read(text: bytes | Raw, kind: str | None, came: Came) -> Typed | None:
+    """What a message says; None for one that has to be read in full.
 
-    def __init__(self) -> None:
-        self._said: dict[tuple[Any, ...], Said] = {}
-        self._older: dict[tuple[Any, ...], Said] = {}
-        self._seen: set[int] = set()
+    Args:
+        kind: what its route takes, None where the message says so it
+    """
+    try:
+        message = read_message(text)
+        kind = kind or message.type
+        if kind == "track":
+            return _tracked(message, came)
+        if kind == "page":
+            return _seen_page(message, came)
+    except (Unusual, Rejected, *UNREADABLE):
+        pass
+    return None
 
-    def read(self, text: bytes | Raw, kind: str | None, came: Came) -> Typed | None:
-        """What a message says; None for one that has to be read in full.
 
-        Args:
-            kind: what its route takes, None where the message says so itself.
-        """
-        try:
-            message = read_message(text)
-            kind = kind or message.type
-            if kind == "track":
-                return self._tracked(message, came)
-            if kind == "page":
-                return self._seen_page(message, came)
-        except (Unusual, Rejected, *UNREADABLE):
-            pass
-        return None
+def _tracked(message: Message, came: Came) -> Typed:
+    sent = _text(message.event)
+    if sent is None:
+        raise Unusual
+    name = event_name(sent)
+    original = sent if sent != name else None
+    declared: Any = event_type(name)
+    if declared is None:
+        return _own(message, came, name, original)
+    if name not in BEHAVIOUR or declared.__struct_fields__ != _ONLY_ITEMS:
+        raise Unusual
+    given = message.properties
+    properties = read_properties(given) if len(given) else NOTHING
+    if properties.test is True:
+        raise Unusual
+    visitor, customer = _who(message)
+    return Typed(
+        name=name,
+        payload=declared(visitor_id=visitor, items=_items(properties)),
+        schema=declared.schema,
+        sender=SENDER,
+        message_id=_id(message.message_id),
+        visitor_id=visitor,
+        customer_id=customer,
+        occurred_at=_happened(message, came),
+        correlation_id=_short_id(properties.checkout_id or properties.cart_id),
+        said=_what_is_said(message, came, original, properties.url or None, properties.referrer or None),
+    )
 
-    def _tracked(self, message: Message, came: Came) -> Typed:
-        sent = _text(message.event)
-        if sent is None:
-            raise Unusual
-        name = event_name(sent)
-        original = sent if sent != name else None
-        declared: Any = event_type(name)
-        if declared is None:
-            return self._own(message, came, name, original)
-        if name not in BEHAVIOUR or declared.__struct_fields__ != _ONLY_ITEMS:
-            raise Unusual
-        given = message.properties
-        properties = read_properties(given) if len(given) else NOTHING
-        if properties.test is True:
-            raise Unusual
-        visitor, customer = _who(message)
-        return Typed(
-            name=name,
-            payload=declared(visitor_id=visitor, items=_items(properties)),
-            schema=declared.schema,
-            sender=SENDER,
-            message_id=_id(message.message_id),
+
+def _own(message: Message, came: Came, name: str, original: str | None) -> Typed:
+    """A shop's own event, which keeps its properties as they are."""
+    given = message.properties
+    properties = read_own(given) if len(given) else {}
+    url, referrer, cart = (properties.get(field) for field in ("url", "referrer", "cart_id"))
+    if properties.get("test") is True or properties.get("checkout_id") is not None:
+        raise Unusual
+    if not all(each is None or each.__class__ is str for each in (url, referrer, cart)):
+        raise Unusual
+    check_payload(properties, "properties")
+    visitor, customer = _who(message)
+    return Typed(
+        name=name,
+        payload=clean(properties),
+        sender=SENDER,
+        message_id=_id(message.message_id),
+        visitor_id=visitor,
+        customer_id=customer,
+        occurred_at=_happened(message, came),
+        correlation_id=_short_id(cart),
+        said=_what_is_said(message, came, original, url or None, referrer or None),
+    )
+
+
+def _seen_page(message: Message, came: Came) -> Typed:
+    given = message.properties
+    page = read_page(given) if len(given) else PageProperties()
+    if page.test is True or page.cart_id is not None or page.checkout_id is not None:
+        raise Unusual
+    visitor, customer = _who(message)
+    said = _what_is_said(message, came, None, page.url or None, page.referrer or None)
+    url = said.given.url if page.url is UNSET else page.url
+    title = said.title if page.title is UNSET else page.title
+    referrer = said.given.referrer if page.referrer is UNSET else page.referrer
+    return Typed(
+        name=PageView.event_name,
+        payload=PageView(
             visitor_id=visitor,
-            customer_id=customer,
-            occurred_at=_happened(message, came),
-            correlation_id=_short_id(properties.checkout_id or properties.cart_id),
-            said=self._what_is_said(message, came, original, properties.url or None, properties.referrer or None),
-        )
+            url=page_of(_link(url)),
+            title=short(_text(title), MAX_TITLE_CHARACTERS),
+            referrer=host_of(_link(referrer)),
+            name=short(_text(message.name or page.name), MAX_TITLE_CHARACTERS),
+            category=_text(message.category or page.category),
+        ),
+        schema=PageView.schema,
+        sender=SENDER,
+        message_id=_id(message.message_id),
+        visitor_id=visitor,
+        customer_id=customer,
+        occurred_at=_happened(message, came),
+        said=said,
+    )
 
-    def _own(self, message: Message, came: Came, name: str, original: str | None) -> Typed:
-        """A shop's own event, which keeps its properties as they are."""
-        given = message.properties
-        properties = read_own(given) if len(given) else {}
-        url, referrer, cart = (properties.get(field) for field in ("url", "referrer", "cart_id"))
-        if properties.get("test") is True or properties.get("checkout_id") is not None:
-            raise Unusual
-        if not all(each is None or each.__class__ is str for each in (url, referrer, cart)):
-            raise Unusual
-        check_payload(properties, "properties")
-        visitor, customer = _who(message)
-        return Typed(
-            name=name,
-            payload=clean(properties),
-            sender=SENDER,
-            message_id=_id(message.message_id),
-            visitor_id=visitor,
-            customer_id=customer,
-            occurred_at=_happened(message, came),
-            correlation_id=_short_id(cart),
-            said=self._what_is_said(message, came, original, url or None, referrer or None),
-        )
 
-    def _seen_page(self, message: Message, came: Came) -> Typed:
-        given = message.properties
-        page = read_page(given) if len(given) else PageProperties()
-        if page.test is True or page.cart_id is not None or page.checkout_id is not None:
-            raise Unusual
-        visitor, customer = _who(message)
-        said = self._what_is_said(message, came, None, page.url or None, page.referrer or None)
-        url = said.given.url if page.url is UNSET else page.url
-        title = said.title if page.title is UNSET else page.title
-        referrer = said.given.referrer if page.referrer is UNSET else page.referrer
-        return Typed(
-            name=PageView.event_name,
-            payload=PageView(
-                visitor_id=visitor,
-                url=page_of(_link(url)),
-                title=short(_text(title), MAX_TITLE_CHARACTERS),
-                referrer=host_of(_link(referrer)),
-                name=short(_text(message.name or page.name), MAX_TITLE_CHARACTERS),
-                category=_text(message.category or page.category),
-            ),
-            schema=PageView.schema,
-            sender=SENDER,
-            message_id=_id(message.message_id),
-            visitor_id=visitor,
-            customer_id=customer,
-            occurred_at=_happened(message, came),
-            said=said,
-        )
-
-    def _what_is_said(
-        self, message: Message, came: Came, original: str | None, url: str | None, referrer: str | None
-    ) -> Said:
-        context = bytes(message.context)
-        if context in _ABSENT:
-            context = came.context
-        elif came.context not in _ABSENT:
-            raise Unusual
-        what = (context, original, url, referrer)
-        said = self._said.get(what) or self._recalled(what)
-        if said is None:
-            said = _said(*what)
-            self._note(what, said)
-        return said
-
-    def _recalled(self, what: tuple[Any, ...]) -> Said | None:
-        said = self._older.pop(what, None)
-        if said is not None:
-            self._remember(what, said)
-        return said
-
-    def _remember(self, what: tuple[Any, ...], said: Said) -> None:
-        if len(self._said) >= MAX_SAID:
-            self._older, self._said = self._said, {}
-        self._said[what] = said
-
-    def _note(self, what: tuple[Any, ...], said: Said) -> None:
-        """Remember what is said for the second time: most that is said once is never said again."""
-        if sum([len(each) for each in what if each is not None]) > MAX_SAID_BYTES:
-            return
-        mark = hash(what)
-        if mark in self._seen:
-            self._remember(what, said)
-        elif len(self._seen) < MAX_SEEN:
-            self._seen.add(mark)
-        else:
-            self._seen = {mark}
+def _what_is_said(message: Message, came: Came, original: str | None, url: str | None, referrer: str | None) -> Said:
+    context = bytes(message.context)
+    if context in _ABSENT:
+        context = came.context
+    elif came.context not in _ABSENT:
+        raise Unusual
+    size = len(context) + len(original or "") + len(url or "") + len(referrer or "")
+    return (
+        _said(context, original, url, referrer)
+        if size <= MAX_SAID_BYTES
+        else _read_said(context, original, url, referrer)
+    )
 
 
 def _who(message: Message) -> tuple[str, str | None]:
@@ -326,7 +296,7 @@ def _price(value: str | float, currency: str) -> tuple[int, str] | tuple[None, N
         return None, None
 
 
-def _said(context: bytes, original: str | None, url: str | None, referrer: str | None) -> Said:
+def _read_said(context: bytes, original: str | None, url: str | None, referrer: str | None) -> Said:
     """The circumstances, as `rushlight.ingest.segment_context.given` reads them."""
     told = read_context(context) if context not in _ABSENT else Context()
     page, library = told.page or NO_PAGE, told.library or NO_LIBRARY
@@ -350,3 +320,7 @@ def _said(context: bytes, original: str | None, url: str | None, referrer: str |
         test=told.test is True,
     )
     return Said(given, _text(page.title))
+
+
+# Servers say the same again and again, and so does a browser as long as it is on one page.
+_said = lru_cache(MAX_SAID)(_read_said)

@@ -79,7 +79,7 @@ def read(text: bytes | Raw, kind: str | None, came: Came) -> Typed | None:
     """What a message says; None for one that has to be read in full.
 
     Args:
-        kind: what its route takes, None where the message says so it
+        kind: what its route takes, None where the message says so itself.
     """
     try:
         message = read_message(text)

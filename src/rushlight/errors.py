@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
+from random import randint
 from typing import Any
 
 
@@ -57,6 +59,11 @@ class Retryable(RushlightError):
         super().__init__(reason)
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
+
+    def spread_seconds(self) -> int:
+        """When to tell one caller to come again: those who are refused together should not come back together."""
+        least = max(1, ceil(self.retry_after_seconds))
+        return randint(least, 2 * least)
 
 
 class Unavailable(Retryable):

@@ -119,12 +119,15 @@ def test_a_quota_is_the_keys_own() -> None:
 
 
 def test_refusals_are_spread_out() -> None:
-    """Those who are refused together are not told the same second."""
-    traffic = Traffic()
-    traffic.age = 60.0
+    """Those who are refused together are not told the same second, however short their time is."""
+    crowded, limited = Traffic(), Traffic(key_events_per_second=10)
+    crowded.age = 60.0
+    limited.offer(HOT, VIEW, 10)
     random.seed(1)
-    told = {away.headers[0][1] for _ in range(50) if (away := traffic.offer(HOT, VIEW))}
-    assert len(told) > 1
+    for traffic, key, status in ((crowded, HOT, 503), (crowded, SECRET, 503), (limited, HOT, 429)):
+        refused = [traffic.offer(key, MONEY) for _ in range(50)]
+        assert {away.status for away in refused if away} == {status}
+        assert len({away.headers[0] for away in refused if away}) > 1
 
 
 def test_a_slow_disk_turns_views_away_first() -> None:

@@ -229,7 +229,7 @@ async def test_no_room() -> None:
         async with both.client() as client:
             client.send(GET)
             status, headers, _ = await client.answer()
-            assert (status, headers[b"retry-after"], headers[b"connection"]) == (503, b"1", b"close")
+            assert (status, b"retry-after" in headers, headers[b"connection"]) == (503, True, b"close")
             assert await client.ended() == b""
         async with both.client() as client:
             client.send(post("/direct/a"))

@@ -14,7 +14,6 @@ the limit for itself beside that.
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -61,8 +60,7 @@ class TurnedAway(Unavailable):
         self.status = status
         self.code = code
         self.kind = kind
-        # Spread out: those who were refused together should not come back together.
-        self.headers = [(b"retry-after", b"%d" % math.ceil(seconds * random.uniform(1, 2)))]
+        self.headers = [(b"retry-after", b"%d" % self.spread_seconds())]
         if quota is not None:
             self.headers += quota.headers()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import random
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -66,9 +64,8 @@ def too_large() -> Refused:
 
 def unavailable(error: Unavailable) -> Refused:
     """No room, or something is away; to be tried again."""
-    # Spread out: those who were refused together should not come back together.
-    seconds = math.ceil(error.retry_after_seconds * random.uniform(1, 2))
-    return Refused(503, error.reason, code="unavailable", headers=[EXPOSED, (b"retry-after", b"%d" % seconds)])
+    retry_after = (b"retry-after", b"%d" % error.spread_seconds())
+    return Refused(503, error.reason, code="unavailable", headers=[EXPOSED, retry_after])
 
 
 def turned_away(away: TurnedAway) -> Refused:

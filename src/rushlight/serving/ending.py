@@ -7,7 +7,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from rushlight.ingest.refusals import Refused, complete
+from rushlight.errors import Unavailable
+from rushlight.ingest.refusals import Refused, complete, unavailable
 from rushlight.serving.direct import rendered
 from rushlight.serving.gathering import Gathering
 from rushlight.serving.limits import Limits, Sweep
@@ -45,7 +46,7 @@ class Ending(HttpToolsProtocol):
         self._since = self.loop.time()
         self._sweep.add(self)
         if len(self.connections) > self._limits.connections:
-            self.refuse(Refused(503, "there are too many connections", code="busy", headers=[(b"retry-after", b"5")]))
+            self.refuse(unavailable(Unavailable("there are too many connections", retry_after_seconds=5.0)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""

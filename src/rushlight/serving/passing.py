@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rushlight.ingest.refusals import Refused
+from rushlight.errors import Unavailable
+from rushlight.ingest.refusals import unavailable
 from rushlight.serving.connection import Connection
 from rushlight.serving.handover import Passage
 
@@ -96,8 +97,7 @@ class Passing(Connection):
         if self._passage.send(transport.get_extra_info("socket").fileno(), self._onward):
             transport.close()
         else:
-            busy = Refused(503, "this is not served just now", code="busy", headers=[(b"retry-after", b"1")])
-            self.refuse(busy)
+            self.refuse(unavailable(Unavailable("this is not served just now")))
 
 
 class Extent:

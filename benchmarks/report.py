@@ -8,6 +8,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,9 +55,17 @@ def machine() -> dict[str, str]:
         "processors": f"{os.cpu_count()} × {_processor()}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()}, {_build()}",
         "load": " ".join(f"{each:.1f}" for each in os.getloadavg()),
     }
+
+
+def _build() -> str:
+    """How the interpreter was built: one without profile-guided optimisation is a quarter slower."""
+    if sys.base_prefix == "/usr":
+        return "the distribution's"
+    optimised = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
+    return "built with optimisations" if optimised else "built without optimisations"
 
 
 def _processor() -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushlight.ingest.context.pages import clean, host_of, page_of
+from rushlight.ingest.context.pages import Parts, clean, host_of, page_of, split
 from rushlight.ingest.context.text import masked, short
 
 
@@ -98,3 +100,15 @@ def test_nothing_breaks_it(text: str) -> None:
         assert page is None or "#" not in page
         host_of(url)
     clean({"url": text, "referrer": text, "title": text, "search": text})
+
+
+@given(st.from_regex(r"https?://[a-z0-9.-]{1,12}[/:@\[\]]?[ -~\t\n]{0,40}", fullmatch=True))
+def test_usual_addresses_are_read_as_all_are(url: str) -> None:
+    """What is read in one go has the parts that the standard library finds in it."""
+    try:
+        full = urlsplit(url.strip())
+        parts = Parts(full.scheme, full.netloc, full.hostname, full.port, full.path, full.query)
+    except ValueError:
+        assert split(url) is None
+    else:
+        assert split(url) == parts

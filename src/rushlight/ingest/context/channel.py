@@ -107,7 +107,6 @@ def arrival_of(url: str | None, referrer: str | None, campaign: Mapping[str, Any
     return found._replace(campaign=told, channel=_channel_of(told, found.click_id))
 
 
-@remembered
 def _arrival(url: str | None, referrer: str | None) -> Arrival:
     given = parameters(url)
     campaign = _campaign(dict(zip(_UTM_FIELDS, (given.get(name) for name in UTM), strict=True))) if given else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,25 @@ def test_gzip_that_is_too_much() -> None:
     for packed in (small * (MAX_GZIP_PARTS + 1), small + b"x", small[:-1], small + small[:-1], small[:4]):
         with pytest.raises(Rejected):
             inflate(packed)
+
+
+@pytest.mark.parametrize("text", [b"[%b{}]" % (b"{}," * 1_000_000), b'{"batch":[%b1]}' % (b"1," * 1_000_000)])
+def test_more_items_than_anybody_sends(text: bytes) -> None:
+    """Of a million items no more are made than are needed to know that they are too many."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge):
+            split(text) if text.startswith(b"[") else split_member(text, "batch")
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_members_than_anybody_sends() -> None:
+    """Nor are hundreds of thousands of members of an object."""
+    text = b'{"batch":[{}]%b}' % b"".join(b',"%x":1' % number for number in range(200_000))
+    with pytest.raises(TooLarge, match="1024 KiB"):
+        split_member(text, "batch")
 
 
 def test_what_stands_beside_many_events() -> None:

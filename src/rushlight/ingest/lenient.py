@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from typing import Any
 
 import msgspec
 
 from rushlight.errors import Rejected
 from rushlight.ingest.explain import UNREADABLE
-from rushlight.ingest.limits import MAX_EVENT_BYTES, MAX_EVENTS, MAX_INFLATED_BYTES, TooLarge
+from rushlight.ingest.limits import MAX_BODY_BYTES, MAX_EVENT_BYTES, MAX_EVENTS, MAX_INFLATED_BYTES, TooLarge
 
+ABSENT = msgspec.Raw(b"")
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
+# As many items as a request may have, and one more; what lies behind them is passed over, and nothing made of it.
+_first_items = msgspec.json.Decoder(
+    msgspec.defstruct("Items", [(f"item_{n}", msgspec.Raw, ABSENT) for n in range(MAX_EVENTS + 1)], array_like=True)
+)
 # A string that does not end goes to the end of the text: each byte is looked at a few times at most, whatever a sender
 # thinks of. Objects and arrays that hold at most one more level are passed over as a whole: most of an event is.
 _STRING = rb'"(?:[^"\\]++|\\.)*+"?'
@@ -36,11 +43,14 @@ def split(body: bytes | msgspec.Raw) -> list[bytes | msgspec.Raw | Rejected]:
     """
     items: list[bytes | msgspec.Raw | Rejected]
     try:
-        items = [*_raw_items.decode(body)]
+        if len(body) > MAX_EVENT_BYTES:
+            items = [item for item in msgspec.structs.astuple(_first_items.decode(body)) if item]
+        else:
+            items = [*_raw_items.decode(body)]
     except UNREADABLE as error:
         items = [*_split_leniently(bytes(body), error)]
     if len(items) > MAX_EVENTS:
-        raise TooLarge(f"a batch may have {MAX_EVENTS} events, not {len(items)}", code="too_large")
+        raise TooLarge(f"a batch may have {MAX_EVENTS} events", code="too_large")
     return items
 
 
@@ -55,6 +65,8 @@ def split_member(body: bytes, name: str) -> tuple[bytes, list[bytes | msgspec.Ra
     """
     items: bytes | msgspec.Raw | None
     try:
+        if len(body) > MAX_EVENT_BYTES:
+            _check_beside(len(body) - len(_only(name).decode(body).member))
         members = _raw_members.decode(body)
         items = members.pop(name, None)
         rest = msgspec.json.encode(members)
@@ -69,6 +81,18 @@ def split_member(body: bytes, name: str) -> tuple[bytes, list[bytes | msgspec.Ra
         most = MAX_INFLATED_BYTES // len(found)
         raise TooLarge(f"{len(found)} events may have {most} bytes beside them, not {len(rest)}", code="too_large")
     return rest, found
+
+
+@cache
+def _only(name: str) -> msgspec.json.Decoder[Any]:
+    """Reads one member of an object, and passes over the others."""
+    only = msgspec.defstruct("Only", [("member", msgspec.Raw, ABSENT)], rename={"member": name})
+    return msgspec.json.Decoder(only)
+
+
+def _check_beside(size: int) -> None:
+    if size > MAX_BODY_BYTES:  # of which as many members could be made as take everybody's time
+        raise TooLarge(f"events may have {MAX_BODY_BYTES >> 10} KiB beside them", code="too_large")
 
 
 def check_size(item: bytes | msgspec.Raw) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rushlight.ingest.context import pages
 from rushlight.ingest.context.pages import Parts, clean, host_of, page_of, split
 from rushlight.ingest.context.text import masked, short
 
@@ -100,6 +101,23 @@ def test_nothing_breaks_it(text: str) -> None:
         assert page is None or "#" not in page
         host_of(url)
     clean({"url": text, "referrer": text, "title": text, "search": text})
+
+
+def test_a_host_of_many_parts_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To write a name in ASCII takes long where it has many parts: one that has more than names have is none."""
+    asked: list[str] = []
+
+    def in_ascii(host: str) -> str:
+        asked.append(host)
+        return "found"
+
+    monkeypatch.setattr(pages, "_in_ascii", in_ascii)
+    assert [host_of(f"https://{host}/") for host in ("ü." * 9 + "de", "ü" * 300, "ü." * 8 + "de")] == [
+        None,
+        None,
+        "found",
+    ]
+    assert asked == ["ü." * 8 + "de"]
 
 
 @given(st.from_regex(r"https?://[a-z0-9.-]{1,12}[/:@\[\]]?[ -~\t\n]{0,40}", fullmatch=True))

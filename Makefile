@@ -25,6 +25,10 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 # The same lock and the same hashes by uv, which is quick, or by pip where uv cannot reach the registry.
 install_lock = $(UV) $(2) --require-hashes --requirement $(1) || $(PIP) --require-hashes --requirement $(1)
 
+# A container's image often forbids bytecode to stay small. Here hundreds of processes start, and each would compile
+# all that it imports: nearly half of what a start costs.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 .PHONY: install runtime board demo test check bench soak lock minimal clean

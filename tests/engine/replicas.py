@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -99,6 +101,22 @@ class Replicas:
         finally:
             for other in self.others(primary):
                 self._replicate(other, on=True)
+
+    @contextmanager
+    def clearing(self) -> Iterator[None]:
+        """Put up with connections to the nodes that PyMongo leaves to the collector, which closes them.
+
+        It takes all connections to a primary that is none any more out of its pool before it closes them: where the
+        caller is cancelled just then, nobody has them. They do not read, as no other connection of a test's does.
+        """
+        with warnings.catch_warnings():
+            idle = r"unclosed transport <_SelectorSocketTransport fd=\d+ read=idle "
+            warnings.filterwarnings("ignore", idle, ResourceWarning)
+            for port in self.ports:
+                socket = rf"unclosed <socket\.socket .* raddr=\('127\.0\.0\.1', {port}\)>"
+                warnings.filterwarnings("ignore", socket, ResourceWarning)
+            yield
+            gc.collect()
 
     def _replicate(self, port: int, *, on: bool) -> None:
         mode = "off" if on else "alwaysOn"

@@ -43,7 +43,7 @@ async def without_majority(some: Replicas, shop: Shop) -> None:
 @pytest.mark.timeout(400)
 async def test_elections(settings: Settings, appender: Appender, tmp_path: Path) -> None:
     """Deposed, killed, frozen until another was elected, and alone for long: every figure is right in the end."""
-    with replicas(tmp_path / "set") as some:
+    with replicas(tmp_path / "set") as some, some.clearing():
         here = msgspec.structs.replace(settings, mongo_url=some.url, lease_ttl_seconds=LEASE_SECONDS)
         database = await Database.connect(here, role="test")
         shop = Shop(database, appender, seed=31, loss=0.2)

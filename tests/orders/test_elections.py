@@ -35,9 +35,10 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
 
 
 @pytest.fixture
-def here(three: Replicas, settings: Settings) -> Settings:
+def here(three: Replicas, settings: Settings) -> Iterator[Settings]:
     """Settings on the three."""
-    return elsewhere(settings, mongo_url=three.url, lease_ttl_seconds=2.0)
+    with three.clearing():
+        yield elsewhere(settings, mongo_url=three.url, lease_ttl_seconds=2.0)
 
 
 async def answered(ask: Callable[[], Awaitable[Reply]]) -> Reply:

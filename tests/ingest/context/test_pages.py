@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from rushlight.ingest.context import pages
 from rushlight.ingest.context.pages import Parts, clean, host_of, page_of, split
-from rushlight.ingest.context.text import masked, short
+from rushlight.ingest.context.text import masked, short, without_emails
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,25 @@ def test_a_host_of_many_parts_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         "found",
     ]
     assert asked == ["ü." * 8 + "de"]
+
+
+ADDRESS = re.compile(
+    r"[^\s/?#&=;:,<>()\"']{1,64}(?:@|%40)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}", re.IGNORECASE
+)
+SIGNS = st.sampled_from(["a", "b.c", "@", "%40", "jane", "shop.example", ".", " ", "/", "?", "=", "é", "%", "de"])
+
+
+@given(st.lists(SIGNS, max_size=5).map("".join))
+def test_addresses_are_found_from_their_sign_on(text: str) -> None:
+    """What a plain pattern finds from its first letter on, at a price that grows with the text's square."""
+    assert without_emails(text) == ADDRESS.sub(":email", text)
+
+
+def test_a_text_full_of_signs() -> None:
+    """Thousands of signs that belong to no address are looked at once each."""
+    for text in ("a@" * 500_000, "a%40" * 250_000, ("a" * 63 + "@") * 20_000):
+        assert without_emails(text) is text
+    assert without_emails("a@b.de@c.de,x@y.example " * 20_000) == ":email,:email " * 20_000
 
 
 @given(st.from_regex(r"https?://[a-z0-9.-]{1,12}[/:@\[\]]?[ -~\t\n]{0,40}", fullmatch=True))

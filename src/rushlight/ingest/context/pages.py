@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from rushlight.ingest.context.remembered import remembered
-from rushlight.ingest.context.text import EMAIL, short
+from rushlight.ingest.context.text import short, without_emails
 
 MAX_URL_CHARACTERS = 8192
 KEPT_CHARACTERS = 1024
@@ -162,7 +162,7 @@ def _part(part: str) -> str:
     if len(part) < 6:
         return part
     plain = unquote(part)
-    if "@" in plain and EMAIL.search(plain):
+    if "@" in plain and without_emails(plain) != plain:
         return ":email"
     if _PHONE_PART.fullmatch(plain):
         return ":phone"

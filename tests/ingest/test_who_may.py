@@ -8,7 +8,7 @@ import pytest
 
 from rushlight.ingest import keys
 from rushlight.ingest.admission import Admission
-from rushlight.ingest.dialects.cloudevents import BATCH
+from rushlight.ingest.dialects.cloudevents import BATCH, CloudEvents
 from rushlight.ingest.http import IngestApp
 from rushlight.ingest.keys import Keyring, change, create
 from rushlight.store.database import Database
@@ -82,6 +82,26 @@ async def test_beyond_a_quota_and_beyond_the_limit(door: Door, database: Databas
     async def counted() -> bool:
         document = await database.logs.find_one({"_id": door.intake.log_id}) or {}
         return bool(document["rejected"] == {"web": {"quota_behaviour": 1, "overload_behaviour": 1}})
+
+    await until(counted)
+
+
+async def test_views_are_refused_unread(door: Door, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where views find no room a batch of them is turned away, and counted, by its events' names alone."""
+    door.app = IngestApp(door.intake, Keyring(database), Admission(events_per_second=1))
+    views = [event(number, type="view_item", data={"items": [{"productId": "tea"}]}) for number in range(50)]
+    assert (await door.send(views, key=door.secret, media_type=BATCH)).status == 202
+    decode = CloudEvents.decode
+    monkeypatch.setattr(CloudEvents, "decode", None)
+    refused = await door.send(views, key=door.secret, media_type=BATCH)
+    assert (refused.status, refused.body["error"]["code"]) == (503, "overload")
+    monkeypatch.setattr(CloudEvents, "decode", decode)
+    order = event(type="order_created", data=ORDER)
+    assert (await door.send([*views, order], key=door.secret, media_type=BATCH)).status == 202
+
+    async def counted() -> bool:
+        document = await database.logs.find_one({"_id": door.intake.log_id}) or {}
+        return bool(document["rejected"] == {"api": {"overload_views": 50}})
 
     await until(counted)
 

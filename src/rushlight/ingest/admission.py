@@ -1,9 +1,9 @@
 """Who is let in when not everybody can be: quotas of keys, one limit for the process, views out before carts and money.
 
 Three things are watched: what a key may send a second (429 beyond it), what the process may take a second, and how long
-the oldest request has waited for the disk (503 beyond either). A request is looked at twice: before its body is read,
-by what its key and route could hold at best, and when it is decoded, by what it does hold. All or nothing of a request
-is taken: its sender repeats it whole.
+the oldest request has waited for the disk (503 beyond either). A request is looked at before its body is read, by what
+its key and route could hold at best; while room is scarce at a glance, by its events' names; and when it is decoded, by
+what it does hold. All or nothing of a request is taken: its sender repeats it whole.
 
 The limit of the process is a bucket of one second. Below a mark near its top each key is held to its share (the limit
 divided by the keys of the last seconds), so that one that floods waits for itself; what others leave lies above it. In
@@ -124,8 +124,20 @@ class Admission:
         best = VIEW if path in VIEW_ROUTES else MONEY if key.kind == "secret" else BEHAVIOUR
         if self.waiting >= MAX_WAITING[best] or self._age_seconds() > MAX_AGE_SECONDS[best]:
             raise self._overload(best, "too many events are waiting for the disk")
-        if self._limited(key) and not self._at_ease(key, best):
-            self._weigh(self._account(key), best, 1, spend=False)
+        self.look(key, best)
+
+    def look(self, key: Key, priority: int, events: int = 1) -> None:
+        """Look at so many events whose class is at best this.
+
+        Raises:
+            TurnedAway: whatever they are, they would be.
+        """
+        if self._limited(key) and not self._at_ease(key, priority):
+            self._weigh(self._account(key), priority, events, spend=False)
+
+    def is_scarce(self, key: Key) -> bool:
+        """Whether views may have to be turned away now."""
+        return self._limited(key) and not self._at_ease(key, VIEW)
 
     def admit(self, key: Key, events: int, priority: int) -> None:
         """Let a decoded request in, or not.

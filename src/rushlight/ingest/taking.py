@@ -18,6 +18,7 @@ from rushlight.ingest.admission import Admission, TurnedAway
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.context.surroundings import Surroundings
 from rushlight.ingest.dialects.segment import PATHS
+from rushlight.ingest.glance import Glance, glance
 from rushlight.ingest.intake import Intake
 from rushlight.ingest.keys import Key
 from rushlight.ingest.log.priority import VIEW, priority_of
@@ -70,6 +71,8 @@ class Taking:
         if len(request.body) > SHORT_BYTES:
             self._later(key, request, dialect, answer, None, stored=stored)
             return
+        if stored and self._admission.is_scarce(key):
+            self._look(key, glance(dialect.name, request))
         items, rest = self._begin(key, request, dialect)
         if len(items) > SHORT_EVENTS:
             self._later(key, request, dialect, answer, chain(items, rest), stored=stored)
@@ -171,6 +174,12 @@ class Taking:
             self.count(key, [Rejection.of(WHOLE, error)], request.body, dialect.name)
             self._admission.charge(key)
             raise unusable(error) from error
+
+    def _look(self, key: Key, seen: Glance) -> None:
+        try:
+            self._admission.look(key, seen.priority, seen.events)
+        except TurnedAway as away:
+            self.turn_away(key, away, seen.events)
 
     def _admit(self, key: Key, items: Sequence[Item]) -> None:
         try:

@@ -189,7 +189,7 @@ async def test_too_many_changes_are_refused_at_once(settings: Settings, monkeypa
             patched.setattr(service, "MAX_WAITING", 0)
             answers = [await shop.post("/orders/o/pay"), await shop.get("/orders/o")]
             assert [(answer.status, answer.error["code"]) for answer in answers] == [(503, "unavailable")] * 2
-            assert {answer.headers["retry-after"] for answer in answers} == {"1"}
+            assert {answer.headers["retry-after"] for answer in answers} <= {"1", "2"}
         assert (await shop.post("/orders/o/pay")).status == 200
 
 

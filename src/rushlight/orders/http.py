@@ -150,7 +150,7 @@ def _classify(error: RushlightError) -> tuple[int, str, str | None, Headers]:
         case Conflict():
             return 422 if error.code == "key_reuse" else 409, error.code, None, []
         case Retryable():
-            retry_after = (b"retry-after", b"%d" % max(1, round(error.retry_after_seconds)))
+            retry_after = (b"retry-after", b"%d" % error.spread_seconds())
             code = "unavailable" if isinstance(error, Unavailable) else "unknown_outcome"
             return 503, code, None, [retry_after]
     return 500, "internal", None, []

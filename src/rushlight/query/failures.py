@@ -54,7 +54,7 @@ def _conflict(_: AnyRequest, error: Conflict) -> Any:
 
 
 def _unavailable(_: AnyRequest, error: Unavailable) -> Any:
-    headers = {"retry-after": f"{max(1, round(error.retry_after_seconds))}"}
+    headers = {"retry-after": str(error.spread_seconds())}
     return failure(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", error.reason, headers=headers)
 
 

@@ -13,7 +13,6 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +140,6 @@ class _First(asyncio.Protocol):
 
 
 def _contents(descriptor: int) -> bytes:
-    with suppress(OSError), os.fdopen(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         file.seek(0)
         return file.read()
-    return b""

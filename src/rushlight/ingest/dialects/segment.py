@@ -16,8 +16,6 @@ from rushlight.errors import Rejected
 from rushlight.events.catalogue import MONEY_EVENTS
 from rushlight.ingest import names
 from rushlight.ingest.clock import corrected
-from rushlight.ingest.dialects import segment_usual
-from rushlight.ingest.dialects.segment_usual import SENDER, Came
 from rushlight.ingest.explain import UNREADABLE
 from rushlight.ingest.lenient import check_size, split_member
 from rushlight.ingest.limits import MAX_EVENT_BYTES, TooLarge
@@ -25,6 +23,9 @@ from rushlight.ingest.names import identifier, text
 from rushlight.ingest.request import Answer, Decoded, Rejection, Report, Request, Typed
 from rushlight.ingest.segment_context import given, in_segment, mapping
 from rushlight.ingest.segment_messages import Message, properties_of, told
+from rushlight.ingest.usual import messages
+from rushlight.ingest.usual.fields import Came
+from rushlight.ingest.usual.messages import SENDER
 
 KINDS = {"t": "track", "p": "page", "s": "screen", "i": "identify", "g": "group", "a": "alias"}
 PATHS: dict[str, str | None] = {
@@ -67,7 +68,7 @@ class Segment:
             return self._batch(request)
         if len(request.body) > MAX_EVENT_BYTES:
             raise TooLarge(f"an event may have {MAX_EVENT_BYTES >> 10} KiB", code="too_large")
-        usual = segment_usual.read(request.body, kind, Came(request.received_at))
+        usual = messages.read(request.body, kind, Came(request.received_at))
         return [usual or _read(0, _object(request.body, "the body "), kind, {}, request)]
 
     def _batch(self, request: Request) -> Iterable[Report | Typed | Rejection]:
@@ -81,7 +82,7 @@ class Segment:
 
     def _one(self, index: int, item: Any, came: Came, shared: Message, request: Request) -> Report | Typed | Rejection:
         if item.__class__ is msgspec.Raw and len(item) <= MAX_EVENT_BYTES:
-            usual = segment_usual.read(item, None, came)
+            usual = messages.read(item, None, came)
             if usual is not None:
                 return usual
         return _read(index, item, None, shared, request)

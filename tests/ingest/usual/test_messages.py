@@ -16,11 +16,12 @@ from rushlight.events.envelope import encode
 from rushlight.events.ids import event_id
 from rushlight.ingest.context.circumstances import Circumstances
 from rushlight.ingest.context.surroundings import Surroundings
-from rushlight.ingest.dialects import segment, segment_usual
+from rushlight.ingest.dialects import segment
 from rushlight.ingest.dialects.segment import Segment
 from rushlight.ingest.keys import Key
 from rushlight.ingest.reports import seal_all
 from rushlight.ingest.request import Decoded, Request, Typed
+from rushlight.ingest.usual import messages as usual_messages
 from rushlight.settings import Shop
 
 RECEIVED = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -182,7 +183,7 @@ def told(*what: Any) -> Any:
 def in_full(*what: Any) -> Any:
     """What `told` says when every message is found unusual."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment_usual, "read", lambda *_: None)
+        patch.setattr(usual_messages, "read", lambda *_: None)
         return told(*what)
 
 

@@ -19,13 +19,14 @@ _first_items = msgspec.json.Decoder(
     msgspec.defstruct("Items", [(f"item_{n}", msgspec.Raw, ABSENT) for n in range(MAX_EVENTS + 1)], array_like=True)
 )
 # A string that does not end goes to the end of the text: each byte is looked at a few times at most, whatever a sender
-# thinks of. Objects and arrays that hold at most one more level are passed over as a whole: most of an event is.
-_STRING = rb'"(?:[^"\\]++|\\.)*+"?'
+# thinks of. Objects and arrays that hold at most one more level are passed over as a whole: most of an event is. Groups
+# are atomic, not repeated possessively, which before Python 3.11.5 finds what is not there.
+_STRING = rb'"(?>(?:[^"\\]++|\\.)*)"?'
 _FLAT = rb'[^"\[\]{}]++|' + _STRING
-_LEAF = rb"\{(?:%b)*+\}|\[(?:%b)*+\]" % (_FLAT, _FLAT)
-_TWIG = rb"\{(?:%b|%b)*+\}|\[(?:%b|%b)*+\]" % (_FLAT, _LEAF, _FLAT, _LEAF)
-_NEXT_SIGN = re.compile(rb"(?:%b|%b)*+([\[\]{}])" % (_FLAT, _TWIG), re.DOTALL)
-_NEXT_SIGN_OR_COMMA = re.compile(rb'(?:[^"\[\]{},]++|%b|%b)*+([\[\]{},])' % (_STRING, _TWIG), re.DOTALL)
+_LEAF = rb"\{(?>(?:%b)*)\}|\[(?>(?:%b)*)\]" % (_FLAT, _FLAT)
+_TWIG = rb"\{(?>(?:%b|%b)*)\}|\[(?>(?:%b|%b)*)\]" % (_FLAT, _LEAF, _FLAT, _LEAF)
+_NEXT_SIGN = re.compile(rb"(?>(?:%b|%b)*)([\[\]{}])" % (_FLAT, _TWIG), re.DOTALL)
+_NEXT_SIGN_OR_COMMA = re.compile(rb'(?>(?:[^"\[\]{},]++|%b|%b)*)([\[\]{},])' % (_STRING, _TWIG), re.DOTALL)
 _MEMBER = re.compile(rb"\s*(" + _STRING + rb")\s*:\s*(.*)\Z", re.DOTALL)
 # Text that JSON's own parser refuses is looked at in Python, so that only so much of it is; no SDK sends more at once.
 MAX_LENIENT_BYTES = 512 << 10

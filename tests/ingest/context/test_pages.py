@@ -86,6 +86,7 @@ def test_payloads() -> None:
 def test_texts() -> None:
     """Addresses and telephone numbers are masked, prices and dates are not; texts are one line and of a length."""
     assert masked("ask joe.doe+x@mail.example.org or +49 (171) 123-4567") == "ask :email or :phone"
+    assert masked("write to joe@mail.example.") == "write to :email."
     assert masked("0171-1234567") == ":phone"
     for plain in ("2026-11-24", "12.345,00 EUR", "4006381333931", "100 200 300", "a@b", "20% off"):
         assert masked(plain) == plain

@@ -10,8 +10,8 @@ MAX_CHARACTERS = 200
 MAX_READ_CHARACTERS = 4096
 # From the sign on, and then backwards: a pattern that begins with the name would look at each letter of a text for each
 # other one, whatever a sender thinks of.
-_AT = re.compile(r"(?:@|%40)[A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+){1,8}+", re.IGNORECASE)
-_NAME_BACKWARDS = re.compile(r"[^\s/?#&=;:,<>()\"']{1,64}+")
+_AT = re.compile(r"(?:@|%40)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}", re.IGNORECASE)
+_NAME_BACKWARDS = re.compile(r"[^\s/?#&=;:,<>()\"']{1,64}")
 MAX_NAME_CHARACTERS = 64
 PHONE = re.compile(r"(?:\+|%2B|\b00)[1-9][\d ().-]{6,16}\d|(?<![\d.,])0\d{2,4}[ /-]\d{5,9}\b", re.IGNORECASE)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")

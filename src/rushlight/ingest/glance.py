@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from rushlight.ingest.dialects.segment import PATHS
 from rushlight.ingest.explain import UNREADABLE
 from rushlight.ingest.ga4_payload import NAMES
 from rushlight.ingest.log.priority import MONEY, VIEWS, priority_of
@@ -32,10 +33,8 @@ class _Message(msgspec.Struct, gc=False):
     event: str | None = None
 
 
-class _Batch(msgspec.Struct, gc=False):
+class _Batch(_Message, gc=False):
     batch: list[_Message] | None = None
-    type: str | None = None
-    event: str | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -67,9 +66,8 @@ class _Unclear(Exception):
 
 def _segment(request: Request) -> Iterable[str]:
     message = _read_batch(request.body)
-    route = request.path.rpartition("/")[2]
-    kind = {"p": "page", "s": "screen", "t": "track"}.get(route, route)
-    if kind in ("page", "screen", "track"):
+    kind = PATHS[request.path]
+    if kind is not None:
         return [_said(kind, message.event)]
     return [_said((each.type or "").lower(), each.event) for each in message.batch or ()]
 
